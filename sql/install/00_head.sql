@@ -1,0 +1,2 @@
+\echo Use "CREATE EXTENSION asynx" to load this file. \quit
+

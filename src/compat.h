@@ -1,0 +1,27 @@
+/*
+ * compat.h
+ *	  The one place that knows how the server's majors differ.
+ *
+ * asynx supports PostgreSQL 15 and newer.  No other file tests PG_VERSION_NUM.
+ */
+#ifndef ASYNX_COMPAT_H
+#define ASYNX_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "asynx needs PostgreSQL 15 or newer"
+#endif
+
+#include "storage/proc.h"
+
+/* Number of this backend's PGPROC, from 0; 17 made it a variable of its own. */
+static inline int
+asynx_my_proc_number(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyProcNumber;
+#else
+	return MyProc->pgprocno;
+#endif
+}
+
+#endif							/* ASYNX_COMPAT_H */

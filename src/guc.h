@@ -1,0 +1,24 @@
+/*
+ * guc.h
+ *	  The settings of asynx, with their bounds.
+ */
+#ifndef ASYNX_GUC_H
+#define ASYNX_GUC_H
+
+/* Levels of nesting; json-c frees a tree recursively, which the bound keeps within the stack. */
+#define ASYNX_MIN_DOCUMENT_DEPTH 1
+#define ASYNX_MAX_DOCUMENT_DEPTH 5000
+#define ASYNX_DEFAULT_DOCUMENT_DEPTH 1000
+
+/* Kilobytes; the upper bound is jsonb's own (28 bits of length in a JEntry). */
+#define ASYNX_MIN_DOCUMENT_SIZE 1
+#define ASYNX_MAX_DOCUMENT_SIZE (256 * 1024 - 1)
+#define ASYNX_DEFAULT_DOCUMENT_SIZE (64 * 1024)
+
+extern bool asynx_allow_drop;
+extern int	asynx_max_document_depth;
+extern int	asynx_max_document_size;
+
+extern void asynx_guc_init(void);
+
+#endif							/* ASYNX_GUC_H */
