@@ -7,8 +7,24 @@ PG_CONFIG ?= pg_config
 ASYNX_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" asynx.control)
 
 ROOMS = \
+	aggtype \
+	args \
 	asynx \
-	guc
+	batch \
+	command \
+	event \
+	feed \
+	guard \
+	guc \
+	identity \
+	inflight \
+	lifecycle \
+	lock \
+	query \
+	replay \
+	shmem \
+	snapshot \
+	store
 
 OBJS = $(ROOMS:%=src/%.o)
 

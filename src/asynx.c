@@ -1,23 +1,54 @@
 /*
  * asynx.c
- *	  Where the server enters the library: the list of room inits.
+ *	  Where the server enters the library: the list of room inits, and the one
+ *	  pair of transaction callbacks.
  *
  * Loaded through shared_preload_libraries, asynx has its shared memory and
  * serves everything.  Loaded on demand, it serves the JSON functions and reads
- * alone, and says so (not_loaded) where the store is asked for.
+ * of single aggregates, and says not_loaded where positions are asked for.
  */
 #include "asynx.h"
 
+#include "access/xact.h"
 #include "fmgr.h"
+#include "guard.h"
 #include "guc.h"
+#include "inflight.h"
+#include "query.h"
+#include "shmem.h"
 
 PG_MODULE_MAGIC;
 
 void		_PG_init(void);
+
+/* Tells the rooms that keep something for a transaction that it ends. */
+static void
+AtXactEnd(XactEvent event, void *arg)
+{
+	(void) arg;
+	asynx_inflight_at_xact_end(event);
+	asynx_guard_restore();
+}
+
+/* The same for a subtransaction. */
+static void
+AtSubXactEnd(SubXactEvent event, SubTransactionId mine, SubTransactionId parent, void *arg)
+{
+	(void) arg;
+	asynx_inflight_at_subxact_end(event, mine, parent);
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		asynx_guard_restore();
+}
 
 /* Called once when the library is loaded; every child of the postmaster inherits the result. */
 void
 _PG_init(void)
 {
 	asynx_guc_init();
+	asynx_shmem_init();
+	asynx_query_init();
+	asynx_guard_init();
+
+	RegisterXactCallback(AtXactEnd, NULL);
+	RegisterSubXactCallback(AtSubXactEnd, NULL);
 }

@@ -13,6 +13,11 @@
 
 #include "storage/proc.h"
 
+/* 18 renamed it and wants it in front; every compiler of ours takes it at the end. */
+#ifndef pg_attribute_noreturn
+#define pg_attribute_noreturn() __attribute__((noreturn))
+#endif
+
 /* Number of this backend's PGPROC, from 0; 17 made it a variable of its own. */
 static inline int
 asynx_my_proc_number(void)

@@ -1,0 +1,198 @@
+-- The tables.  Every one of them is here from the first version on, also those
+-- that only later rooms fill: dump, restore and upgrade depend on them.
+
+CREATE SEQUENCE asynx.positions AS bigint CACHE 1 NO CYCLE;
+COMMENT ON SEQUENCE asynx.positions IS
+  'Positions in the feed. Never reused, also not after a forget; must keep CACHE 1.';
+
+CREATE FUNCTION asynx.next_position(sequence regclass) RETURNS bigint
+  AS 'MODULE_PATHNAME', 'asynx_next_position'
+  LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION asynx.next_position(regclass) IS
+  'Default of asynx.events.position: announces a position to the readers of the feed and draws it.';
+REVOKE ALL ON FUNCTION asynx.next_position(regclass) FROM PUBLIC;
+
+CREATE TABLE asynx.events (
+  aggregate_id   text COLLATE "C" NOT NULL,
+  version        bigint NOT NULL CHECK (version > 0),
+  position       bigint NOT NULL DEFAULT asynx.next_position('asynx.positions'),
+  id             uuid NOT NULL,
+  aggregate_type text COLLATE "C" NOT NULL,
+  event_name     text COLLATE "C" NOT NULL,
+  schema_version integer NOT NULL CHECK (schema_version > 0),
+  occurred_at    timestamptz NOT NULL,
+  patch          jsonb NOT NULL,
+  metadata       jsonb,
+  PRIMARY KEY (aggregate_id, version)
+);
+COMMENT ON TABLE asynx.events IS
+  'The log: every state change of every aggregate as an RFC 6902 patch. Append-only; written through asynx.append() and asynx.write().';
+COMMENT ON COLUMN asynx.events.aggregate_id IS 'The entity, 1 to 1000 bytes.';
+COMMENT ON COLUMN asynx.events.version IS '1, 2, 3 ... per aggregate, without gaps.';
+COMMENT ON COLUMN asynx.events.position IS 'Place in the feed, growing; not without gaps.';
+COMMENT ON COLUMN asynx.events.id IS 'Given by the caller, who can then repeat the call safely, or random.';
+COMMENT ON COLUMN asynx.events.aggregate_type IS 'The group of aggregates it belongs to.';
+COMMENT ON COLUMN asynx.events.event_name IS 'What happened.';
+COMMENT ON COLUMN asynx.events.schema_version IS 'Schema version of the type when the event was stored.';
+COMMENT ON COLUMN asynx.events.occurred_at IS 'When it happened, as the caller says; else when it was appended.';
+COMMENT ON COLUMN asynx.events.patch IS 'RFC 6902 array that turns the state at version - 1 into the state at version.';
+COMMENT ON COLUMN asynx.events.metadata IS 'Whatever the caller adds: user, request, cause.';
+
+CREATE INDEX events_position ON asynx.events (position);
+COMMENT ON INDEX asynx.events_position IS 'The order of the feed.';
+CREATE INDEX events_first ON asynx.events (aggregate_type, aggregate_id) WHERE version = 1;
+COMMENT ON INDEX asynx.events_first IS 'The aggregates of a type; one entry per aggregate.';
+
+CREATE FUNCTION asynx.refuse_change() RETURNS trigger
+  AS 'MODULE_PATHNAME', 'asynx_refuse_change'
+  LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION asynx.refuse_change() IS
+  'Trigger: keeps the log append-only.';
+REVOKE ALL ON FUNCTION asynx.refuse_change() FROM PUBLIC;
+
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON asynx.events
+  FOR EACH STATEMENT EXECUTE FUNCTION asynx.refuse_change();
+COMMENT ON TRIGGER append_only ON asynx.events IS
+  'Refuses UPDATE, DELETE and TRUNCATE to everybody; asynx.delete() and asynx.forget() pass.';
+
+CREATE TABLE asynx.snapshots (
+  aggregate_id   text COLLATE "C" PRIMARY KEY,
+  version        bigint NOT NULL CHECK (version > 0),
+  position       bigint NOT NULL,
+  schema_version integer NOT NULL CHECK (schema_version > 0),
+  state          jsonb NOT NULL,
+  taken_at       timestamptz NOT NULL
+);
+COMMENT ON TABLE asynx.snapshots IS
+  'States kept so that a replay need not begin at version 1. Deleting all of them changes no answer.';
+COMMENT ON COLUMN asynx.snapshots.position IS
+  'Position of the event the snapshot was taken at; it counts only while that event is stored.';
+
+CREATE TABLE asynx.aggregate_types (
+  name           text COLLATE "C" PRIMARY KEY,
+  schema_version integer NOT NULL CHECK (schema_version > 0),
+  seed           jsonb,
+  snapshot_every integer NOT NULL CHECK (snapshot_every >= 0)
+);
+COMMENT ON TABLE asynx.aggregate_types IS
+  'Groups of aggregates that share schema version, upcasters, seed and snapshot policy. The type "default" needs no row.';
+COMMENT ON COLUMN asynx.aggregate_types.seed IS
+  'The document that the patch of version 1 is applied to; NULL for JSON null.';
+COMMENT ON COLUMN asynx.aggregate_types.snapshot_every IS
+  'Versions between two snapshots, 0 for none.';
+
+CREATE TABLE asynx.upcasters (
+  aggregate_type text COLLATE "C",
+  from_version   integer CHECK (from_version > 0),
+  function       text NOT NULL,
+  owner          text NOT NULL,
+  PRIMARY KEY (aggregate_type, from_version)
+);
+COMMENT ON TABLE asynx.upcasters IS
+  'Functions that bring patches of an older schema version one version up.';
+COMMENT ON COLUMN asynx.upcasters.function IS 'Qualified signature, resolved at use.';
+COMMENT ON COLUMN asynx.upcasters.owner IS 'Role that owns the function and as which it runs.';
+
+CREATE TABLE asynx.commands (
+  name           text COLLATE "C" PRIMARY KEY,
+  aggregate_type text COLLATE "C" NOT NULL,
+  event_name     text COLLATE "C" NOT NULL,
+  validate       text,
+  emit           text NOT NULL,
+  snapshot       boolean NOT NULL,
+  owner          text NOT NULL
+);
+COMMENT ON TABLE asynx.commands IS
+  'Named pairs of functions: validate rejects a command, emit computes the new state.';
+COMMENT ON COLUMN asynx.commands.owner IS 'Role that owns the functions and as which they run.';
+
+CREATE TABLE asynx.subscriptions (
+  name           text COLLATE "C" PRIMARY KEY,
+  pattern        text COLLATE "C",
+  mode           text COLLATE "C" NOT NULL CHECK (mode IN (
+                   'async', 'inline', 'channel', 'pull',
+                   'on_forget', 'on_panic', 'on_timeout', 'on_publish_error', 'on_corruption')),
+  handler        text,
+  fallback       text,
+  timeout        interval,
+  channel        text COLLATE "C",
+  start_at       bigint NOT NULL CHECK (start_at >= 0),
+  partitions     integer NOT NULL CHECK (partitions > 0),
+  max_attempts   integer NOT NULL CHECK (max_attempts > 0),
+  retry_delay    interval NOT NULL,
+  on_failure     text COLLATE "C" NOT NULL CHECK (on_failure IN ('continue', 'park', 'stop')),
+  state          text COLLATE "C" NOT NULL CHECK (state IN ('running', 'paused', 'stopped')),
+  state_reason   text,
+  owner          text NOT NULL
+);
+COMMENT ON TABLE asynx.subscriptions IS
+  'Durable, named readers of the feed, and hooks.';
+COMMENT ON COLUMN asynx.subscriptions.owner IS 'Role that owns the functions and as which they run.';
+
+CREATE TABLE asynx.checkpoints (
+  subscription   text COLLATE "C",
+  partition      integer CHECK (partition >= 0),
+  position       bigint NOT NULL,
+  PRIMARY KEY (subscription, partition)
+);
+COMMENT ON TABLE asynx.checkpoints IS 'How far each partition of a subscription has got.';
+
+CREATE TABLE asynx.failures (
+  subscription   text COLLATE "C",
+  position       bigint,
+  aggregate_id   text COLLATE "C" NOT NULL,
+  version        bigint NOT NULL,
+  state          text COLLATE "C" NOT NULL CHECK (state IN ('retrying', 'parked', 'dead', 'requested')),
+  attempts       integer NOT NULL CHECK (attempts >= 0),
+  next_at        timestamptz,
+  sqlstate       text COLLATE "C",
+  message        text,
+  failed_at      timestamptz,
+  PRIMARY KEY (subscription, position)
+);
+COMMENT ON TABLE asynx.failures IS 'Events that a subscription could not handle.';
+CREATE INDEX failures_aggregate ON asynx.failures (aggregate_id);
+COMMENT ON INDEX asynx.failures_aggregate IS 'Finds what a forget must take along.';
+
+CREATE TABLE asynx.tombstones (
+  position       bigint PRIMARY KEY,
+  aggregate_id   text COLLATE "C" NOT NULL,
+  aggregate_type text COLLATE "C" NOT NULL,
+  forgotten_at   timestamptz NOT NULL
+);
+COMMENT ON TABLE asynx.tombstones IS
+  'What remains of a forgotten aggregate in the feed, without any state.';
+CREATE INDEX tombstones_aggregate ON asynx.tombstones (aggregate_id);
+COMMENT ON INDEX asynx.tombstones_aggregate IS
+  'Lets an append notice that its aggregate was forgotten meanwhile.';
+
+CREATE TABLE asynx.feed_mark (
+  singleton      boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  position       bigint NOT NULL,
+  noted_at       timestamptz NOT NULL
+);
+COMMENT ON TABLE asynx.feed_mark IS
+  'The safe position as of a moment ago: how far standbys may read. One row.';
+INSERT INTO asynx.feed_mark (position, noted_at) VALUES (0, pg_catalog.now());
+
+CREATE TABLE asynx.lifecycle (
+  singleton      boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  state          text COLLATE "C" NOT NULL CHECK (state IN ('running', 'draining', 'stopped')),
+  changed_at     timestamptz NOT NULL
+);
+COMMENT ON TABLE asynx.lifecycle IS
+  'Is the store running? Without a row: yes if it has no subscriptions, else it is a restored copy and dormant.';
+
+-- What a dump carries.  feed_mark and lifecycle describe this very database and
+-- its workers, so a restored copy begins without them.
+SELECT pg_catalog.pg_extension_config_dump('asynx.positions', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.events', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.snapshots', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.aggregate_types', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.upcasters', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.commands', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.subscriptions', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.checkpoints', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.failures', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.tombstones', '');
+

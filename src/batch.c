@@ -1,0 +1,676 @@
+/*
+ * batch.c
+ *	  append_many(): many events in one statement, all or nothing.
+ *
+ * 1. The array is read into requests as append() knows them.  Those that repeat
+ *	  what is stored (only they can who carry an id) are set aside.
+ *
+ * 2. The rest is grouped by aggregate.  One statement reads the current version
+ *	  and type of each, and everything that is wrong with a stream is found here,
+ *	  where it can be explained: a conflict, a gap, another type.
+ *
+ * 3. One INSERT stores the batch in the order of the array, and so draws the
+ *	  positions in that order.  It begins with a check, under the very snapshot
+ *	  of the INSERT, that each stream still is where step 2 saw it; if not, it
+ *	  stores nothing and step 2 is repeated.  A row that loses a race for its
+ *	  version is an error, and the statement is undone with the transaction.
+ *
+ * 4. As in append(), a newer snapshot must still see what the streams continue
+ *	  (store.c, 3).
+ *
+ * The order in which rows are inserted is the array's: two batches that touch
+ * the same aggregates in another order can deadlock, and one is then aborted.
+ */
+#include "asynx.h"
+
+#include "access/xact.h"
+#include "aggtype.h"
+#include "args.h"
+#include "batch.h"
+#include "catalog/pg_type.h"
+#include "errors.h"
+#include "jsonbwriter.h"
+#include "miscadmin.h"
+#include "patch.h"
+#include "query.h"
+#include "store.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/snapmgr.h"
+#include "value.h"
+
+/* One element of the array. */
+typedef struct BatchItem
+{
+	AsynxAppend append;			/* the request; its pointers may point into this struct */
+	TimestampTz occurred_at;	/* given or, at the INSERT, now */
+	pg_uuid_t	id;				/* given or random */
+	bool		repeated;		/* is stored already */
+} BatchItem;
+
+/* The items of one aggregate. */
+typedef struct BatchStream
+{
+	BatchItem **items;			/* in the order of the array */
+	int			count;
+	int64		head;			/* current version, 0 if the aggregate does not exist */
+	text	   *type;			/* its type, or that of its first item */
+} BatchStream;
+
+/* A batch under way. */
+typedef struct Batch
+{
+	BatchItem  *items;			/* all elements of the array */
+	int			count;
+	BatchItem **sorted;			/* those to be stored, by aggregate, then by place in the array */
+	int			pending;		/* how many these are */
+	BatchStream *streams;		/* groups of sorted */
+	int			nstreams;
+	int			current;		/* element being looked at, for the error context */
+} Batch;
+
+/* The columns of the batch as arrays, then the streams' ids, heads and types. */
+static AsynxQuery InsertBatch = {
+	.sql = ASYNX_SQL("INSERT INTO asynx.events "
+					 "(aggregate_id, version, id, aggregate_type, event_name, schema_version, "
+					 " occurred_at, patch, metadata) "
+					 "SELECT u.aggregate_id, u.version, u.id, u.aggregate_type, u.event_name, "
+					 " u.schema_version, u.occurred_at, u.patch, u.metadata "
+					 "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), "
+					 " pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), "
+					 " pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), "
+					 " pg_catalog.unnest($9)) "
+					 "AS u (aggregate_id, version, id, aggregate_type, event_name, "
+					 " schema_version, occurred_at, patch, metadata) "
+					 "WHERE NOT EXISTS (SELECT "
+					 " FROM ROWS FROM (pg_catalog.unnest($10), pg_catalog.unnest($11), "
+					 "  pg_catalog.unnest($12)) AS f (aggregate_id, head, aggregate_type) "
+					 " LEFT JOIN asynx.events p "
+					 "  ON p.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 "  AND p.version OPERATOR(pg_catalog.=) GREATEST(f.head, 1) "
+					 " WHERE CASE WHEN f.head OPERATOR(pg_catalog.=) 0 "
+					 "  THEN p.version IS NOT NULL "
+					 "  ELSE p.version IS NULL "
+					 "   OR p.aggregate_type OPERATOR(pg_catalog.<>) f.aggregate_type END) "
+					 "ON CONFLICT (aggregate_id, version) DO NOTHING"),
+	.nargs = 12,
+	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
+		INT4ARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
+	TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID},
+};
+
+static AsynxQuery SelectHeads = {
+	.sql = ASYNX_SQL("SELECT f.n, h.version, h.aggregate_type "
+					 "FROM pg_catalog.unnest($1) WITH ORDINALITY AS f (aggregate_id, n), "
+					 "LATERAL (SELECT e.version, e.aggregate_type FROM asynx.events e "
+					 " WHERE e.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 " ORDER BY e.version DESC LIMIT 1) h"),
+	.nargs = 1,
+	.argtypes = {TEXTARRAYOID},
+};
+
+/* A stream whose predecessor has gone, or whose id was forgotten after its position was drawn. */
+static AsynxQuery SelectOrphan = {
+	.sql = ASYNX_SQL("SELECT f.n FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
+					 "WITH ORDINALITY AS f (aggregate_id, head, n) "
+					 "WHERE CASE WHEN f.head OPERATOR(pg_catalog.=) 0 "
+					 "THEN EXISTS (SELECT FROM asynx.events e, asynx.tombstones t "
+					 " WHERE e.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 " AND e.version OPERATOR(pg_catalog.=) 1 "
+					 " AND t.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 " AND t.position OPERATOR(pg_catalog.>) e.position) "
+					 "ELSE NOT EXISTS (SELECT FROM asynx.events p "
+					 " WHERE p.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 " AND p.version OPERATOR(pg_catalog.=) f.head) END LIMIT 1"),
+	.nargs = 2,
+	.argtypes = {TEXTARRAYOID, INT8ARRAYOID},
+};
+
+/* Raises 22023 for a member that is not what it should be. */
+static void
+RefuseMember(const char *name, const char *expected)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" must be %s", name, expected)));
+}
+
+/* A member that must be a string. */
+static text *
+MemberText(const AsynxValue *value, const char *name)
+{
+	if (value->tag != ASYNX_STRING)
+		RefuseMember(name, "a string");
+	return cstring_to_text_with_len(value->data, value->len);
+}
+
+/* A member that must be an integer not below "least". */
+static int64
+MemberInteger(const AsynxValue *value, const char *name, int64 least)
+{
+	Datum		number;
+	Datum		integer;
+
+	if (value->tag != ASYNX_NUMERIC)
+		RefuseMember(name, "a number");
+	number = PointerGetDatum(value->data);
+	integer = DirectFunctionCall1(numeric_int8, number);
+	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, number,
+										  DirectFunctionCall1(int8_numeric, integer))))
+		RefuseMember(name, "an integer");
+	if (DatumGetInt64(integer) < least)
+		RefuseMember(name, psprintf("at least %lld", (long long) least));
+	return DatumGetInt64(integer);
+}
+
+/* Any member as a jsonb of its own. */
+static Jsonb *
+MemberJsonb(const AsynxValue *value)
+{
+	AsynxWriter writer;
+
+	asynx_writer_init(&writer, value->len + 64, ASYNX_JSONB_LIMIT);
+	asynx_writer_root(&writer, value);
+	return asynx_writer_finish(&writer);
+}
+
+/* Sets occurred_at from a string. */
+static void
+SetOccurredAt(BatchItem *item, const AsynxValue *value)
+{
+	char	   *when = text_to_cstring(MemberText(value, "occurred_at"));
+
+	item->occurred_at =
+		DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(when),
+												ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+	asynx_check_occurred_at(item->occurred_at);
+	item->append.occurred_at = &item->occurred_at;
+}
+
+/* Sets the id from a string. */
+static void
+SetId(BatchItem *item, const AsynxValue *value)
+{
+	char	   *id = text_to_cstring(MemberText(value, "id"));
+
+	item->id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(id)));
+	item->append.id = &item->id;
+}
+
+/* Raises 22023 for a member that append() has no parameter for. */
+static void
+RefuseUnknownMember(const AsynxValue *key)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown member \"%.*s\"",
+					pg_mbcliplen(key->data, key->len, 60), key->data),
+			 errhint("The members are those of asynx.append().")));
+}
+
+/* Takes one member of an element over into the request. */
+static void
+SetMember(BatchItem *item, const AsynxValue *key, const AsynxValue *value)
+{
+	AsynxAppend *append = &item->append;
+	char		name[32];
+
+	snprintf(name, sizeof(name), "%.*s", (int) key->len, key->data);
+	if (strcmp(name, "patch") == 0)
+		append->patch = MemberJsonb(value);
+	else if (strcmp(name, "metadata") == 0)
+		append->metadata = value->tag == ASYNX_NULL ? NULL : MemberJsonb(value);
+	else if (strcmp(name, "aggregate_id") == 0)
+		append->aggregate_id = MemberText(value, name);
+	else if (strcmp(name, "event_name") == 0)
+		append->event_name = MemberText(value, name);
+	else if (strcmp(name, "version") == 0)
+		append->version = MemberInteger(value, name, 1);
+	else if (strcmp(name, "aggregate_type") == 0)
+		append->aggregate_type = value->tag == ASYNX_NULL ? NULL : MemberText(value, name);
+	else if (strcmp(name, "schema_version") == 0)
+		append->schema_version = value->tag == ASYNX_NULL ? 0 : MemberInteger(value, name, 1);
+	else if (strcmp(name, "occurred_at") == 0 && value->tag != ASYNX_NULL)
+		SetOccurredAt(item, value);
+	else if (strcmp(name, "id") == 0 && value->tag != ASYNX_NULL)
+		SetId(item, value);
+	else if (strcmp(name, "occurred_at") != 0 && strcmp(name, "id") != 0)
+		RefuseUnknownMember(key);
+}
+
+/* Raises an error unless the request is complete and every value may be stored. */
+static void
+CheckRequest(const AsynxAppend *append)
+{
+	if (append->aggregate_id == NULL)
+		RefuseMember("aggregate_id", "given");
+	if (append->event_name == NULL)
+		RefuseMember("event_name", "given");
+	if (append->version == 0)
+		RefuseMember("version", "given");
+	if (append->patch == NULL)
+		RefuseMember("patch", "given");
+
+	asynx_check_aggregate_id(VARDATA_ANY(append->aggregate_id),
+							 VARSIZE_ANY_EXHDR(append->aggregate_id));
+	asynx_check_event_name(VARDATA_ANY(append->event_name), VARSIZE_ANY_EXHDR(append->event_name));
+	if (append->aggregate_type != NULL)
+		asynx_check_type_name(VARDATA_ANY(append->aggregate_type),
+							  VARSIZE_ANY_EXHDR(append->aggregate_type));
+	asynx_patch_check(append->patch);
+}
+
+/* Reads one element of the array. */
+static void
+ReadItem(const AsynxValue *element, BatchItem *item)
+{
+	AsynxMembers members;
+	AsynxValue	key;
+	AsynxValue	value;
+
+	if (element->tag != ASYNX_OBJECT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("an event must be an object")));
+
+	asynx_members_begin(&members, element);
+	while (asynx_members_next(&members, &key, &value))
+		SetMember(item, &key, &value);
+	CheckRequest(&item->append);
+}
+
+/* Error context: which element of the array. */
+static void
+DescribeItem(void *arg)
+{
+	errcontext("event %d of the batch, counted from 0", ((Batch *) arg)->current);
+}
+
+/* Reads the array. */
+static void
+ReadItems(const Jsonb *events, Batch *batch)
+{
+	AsynxValue	root = asynx_value_root(events);
+	AsynxCursor cursor;
+	AsynxValue	element;
+
+	if (root.tag != ASYNX_ARRAY)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"events\" must be an array of objects")));
+
+	batch->count = asynx_value_count(&root);
+	batch->items = MemoryContextAllocHuge(CurrentMemoryContext,
+										  Max(batch->count, 1) * sizeof(BatchItem));
+	memset(batch->items, 0, batch->count * sizeof(BatchItem));
+
+	asynx_elements_begin(&cursor, &root);
+	for (batch->current = 0; asynx_cursor_next(&cursor, &element); batch->current++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		ReadItem(&element, &batch->items[batch->current]);
+	}
+}
+
+/* Sets aside what is stored already; only what carries an id can be. */
+static void
+MarkRepeats(Batch *batch)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	for (batch->current = 0; batch->current < batch->count; batch->current++)
+	{
+		BatchItem  *item = &batch->items[batch->current];
+		AsynxStoredEvent stored;
+
+		if (item->append.id != NULL &&
+			asynx_store_read(item->append.aggregate_id, item->append.version, &stored))
+			item->repeated = asynx_store_is_repeat(&item->append, &stored);
+	}
+	PopActiveSnapshot();
+}
+
+/* Order of items: by aggregate id, then by place in the array. */
+static int
+CompareItems(const void *a, const void *b)
+{
+	const BatchItem *left = *(BatchItem *const *) a;
+	const BatchItem *right = *(BatchItem *const *) b;
+	const text *lid = left->append.aggregate_id;
+	const text *rid = right->append.aggregate_id;
+	int			order = asynx_key_compare(VARDATA_ANY(lid), VARSIZE_ANY_EXHDR(lid),
+										  VARDATA_ANY(rid), VARSIZE_ANY_EXHDR(rid));
+
+	if (order != 0)
+		return order;
+	return left < right ? -1 : (left > right);
+}
+
+/* Do the two items belong to one aggregate? */
+static bool
+SameAggregate(const BatchItem *a, const BatchItem *b)
+{
+	const text *left = a->append.aggregate_id;
+	const text *right = b->append.aggregate_id;
+
+	return VARSIZE_ANY_EXHDR(left) == VARSIZE_ANY_EXHDR(right) &&
+		memcmp(VARDATA_ANY(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(left)) == 0;
+}
+
+/* Groups what is to be stored into streams. */
+static void
+GroupStreams(Batch *batch)
+{
+	int			i;
+
+	batch->sorted = palloc_extended((batch->count + 1) * sizeof(BatchItem *), MCXT_ALLOC_HUGE);
+	batch->streams = palloc_extended((batch->count + 1) * sizeof(BatchStream), MCXT_ALLOC_HUGE);
+	for (i = 0; i < batch->count; i++)
+	{
+		if (!batch->items[i].repeated)
+			batch->sorted[batch->pending++] = &batch->items[i];
+	}
+	qsort(batch->sorted, batch->pending, sizeof(BatchItem *), CompareItems);
+
+	for (i = 0; i < batch->pending; i++)
+	{
+		BatchStream *stream;
+
+		if (i == 0 || !SameAggregate(batch->sorted[i - 1], batch->sorted[i]))
+		{
+			stream = &batch->streams[batch->nstreams++];
+			memset(stream, 0, sizeof(*stream));
+			stream->items = &batch->sorted[i];
+		}
+		batch->streams[batch->nstreams - 1].count++;
+	}
+}
+
+/* An array of the type whose elements are of type "element"; "nulls" NULL for none. */
+static Datum
+MakeArray(Datum *values, bool *nulls, int count, Oid element)
+{
+	int			lower = 1;
+	int16		length;
+	bool		by_value;
+	char		alignment;
+
+	get_typlenbyvalalign(element, &length, &by_value, &alignment);
+	return PointerGetDatum(construct_md_array(values, nulls, 1, &count, &lower, element,
+											  length, by_value, alignment));
+}
+
+/* The streams' ids, as an array. */
+static Datum
+StreamIds(const Batch *batch)
+{
+	Datum	   *ids = palloc(Max(batch->nstreams, 1) * sizeof(Datum));
+	int			i;
+
+	for (i = 0; i < batch->nstreams; i++)
+		ids[i] = PointerGetDatum(batch->streams[i].items[0]->append.aggregate_id);
+	return MakeArray(ids, NULL, batch->nstreams, TEXTOID);
+}
+
+/* Row function of SelectHeads. */
+static bool
+GetHead(TupleTableSlot *slot, void *arg)
+{
+	Batch	   *batch = (Batch *) arg;
+	bool		isnull;
+	int64		n = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+
+	batch->streams[n - 1].head = DatumGetInt64(slot_getattr(slot, 2, &isnull));
+	batch->streams[n - 1].type = DatumGetTextPCopy(slot_getattr(slot, 3, &isnull));
+	return true;
+}
+
+/* Reads where each stream is. */
+static void
+ReadHeads(Batch *batch)
+{
+	Datum		values[1];
+	int			i;
+
+	for (i = 0; i < batch->nstreams; i++)
+	{
+		batch->streams[i].head = 0;
+		batch->streams[i].type = NULL;
+	}
+	values[0] = StreamIds(batch);
+	(void) asynx_query_read(&SelectHeads, values, NULL, GetHead, batch);
+}
+
+/* Settles the type of a stream and the schema version of its items; active snapshot needed. */
+static void
+SettleTypes(Batch *batch, BatchStream *stream)
+{
+	AsynxType	type;
+	int			i;
+
+	if (stream->type == NULL)
+		stream->type = stream->items[0]->append.aggregate_type;
+	if (stream->type == NULL)
+		stream->type = cstring_to_text(ASYNX_DEFAULT_TYPE);
+	if (!asynx_type_read(stream->type, &type) && stream->head == 0)
+		asynx_type_refuse_unknown(stream->type);
+
+	for (i = 0; i < stream->count; i++)
+	{
+		AsynxAppend *append = &stream->items[i]->append;
+
+		batch->current = stream->items[i] - batch->items;
+		if (append->aggregate_type != NULL)
+			asynx_store_check_type(append, stream->type);
+		append->aggregate_type = stream->type;
+		if (append->schema_version == 0)
+			append->schema_version = type.schema_version;
+	}
+}
+
+/* Raises a conflict or a gap unless the items continue their stream. */
+static void
+CheckVersions(Batch *batch, const BatchStream *stream)
+{
+	int			i;
+
+	for (i = 0; i < stream->count; i++)
+	{
+		batch->current = stream->items[i] - batch->items;
+		asynx_store_check_next(&stream->items[i]->append, stream->head + i);
+	}
+}
+
+/* Looks where the streams are and raises what is wrong with the batch. */
+static void
+CheckStreams(Batch *batch)
+{
+	int			i;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	ReadHeads(batch);
+	for (i = 0; i < batch->nstreams; i++)
+	{
+		BatchStream *stream = &batch->streams[i];
+
+		CHECK_FOR_INTERRUPTS();
+		batch->current = stream->items[0] - batch->items;
+		asynx_store_check_not_moved(stream->items[0]->append.aggregate_id, stream->head);
+		CheckVersions(batch, stream);
+		SettleTypes(batch, stream);
+	}
+	PopActiveSnapshot();
+}
+
+/* The streams' heads, as an array. */
+static Datum
+StreamHeads(const Batch *batch)
+{
+	Datum	   *heads = palloc(batch->nstreams * sizeof(Datum));
+	int			i;
+
+	for (i = 0; i < batch->nstreams; i++)
+		heads[i] = Int64GetDatum(batch->streams[i].head);
+	return MakeArray(heads, NULL, batch->nstreams, INT8OID);
+}
+
+/* The streams' types, as an array. */
+static Datum
+StreamTypes(const Batch *batch)
+{
+	Datum	   *types = palloc(batch->nstreams * sizeof(Datum));
+	int			i;
+
+	for (i = 0; i < batch->nstreams; i++)
+		types[i] = PointerGetDatum(batch->streams[i].type);
+	return MakeArray(types, NULL, batch->nstreams, TEXTOID);
+}
+
+/* The values of an item's columns, in the order of the INSERT. */
+static void
+ItemColumns(BatchItem *item, Datum *columns)
+{
+	AsynxAppend *append = &item->append;
+
+	if (append->id == NULL)
+		item->id = *DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
+	if (append->occurred_at == NULL)
+		item->occurred_at = GetCurrentTimestamp();
+
+	columns[0] = PointerGetDatum(append->aggregate_id);
+	columns[1] = Int64GetDatum(append->version);
+	columns[2] = UUIDPGetDatum(&item->id);
+	columns[3] = PointerGetDatum(append->aggregate_type);
+	columns[4] = PointerGetDatum(append->event_name);
+	columns[5] = Int32GetDatum(append->schema_version);
+	columns[6] = TimestampTzGetDatum(item->occurred_at);
+	columns[7] = PointerGetDatum(append->patch);
+	columns[8] = PointerGetDatum(append->metadata);
+}
+
+/* The batch as arrays, one for each column. */
+static void
+BatchColumns(Batch *batch, Datum *arrays)
+{
+	static const Oid types[] = {
+		TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, JSONBOID, JSONBOID
+	};
+	Size		height = Max(batch->pending, 1);
+	Datum	   *values = palloc_extended(lengthof(types) * height * sizeof(Datum),
+										 MCXT_ALLOC_HUGE);
+	bool	   *no_metadata = palloc_extended(height * sizeof(bool), MCXT_ALLOC_HUGE);
+	int			row = 0;
+	int			i;
+
+	for (i = 0; i < batch->count; i++)
+	{
+		Datum		columns[lengthof(types)];
+		size_t		c;
+
+		if (batch->items[i].repeated)
+			continue;
+		ItemColumns(&batch->items[i], columns);
+		for (c = 0; c < lengthof(types); c++)
+			values[c * height + row] = columns[c];
+		no_metadata[row++] = (batch->items[i].append.metadata == NULL);
+	}
+
+	for (i = 0; i < (int) lengthof(types); i++)
+		arrays[i] = MakeArray(values + i * height, i == 8 ? no_metadata : NULL,
+							  batch->pending, types[i]);
+}
+
+/* Runs the INSERT; returns how many rows it stored. */
+static uint64
+InsertItems(Batch *batch)
+{
+	Datum		values[12];
+
+	BatchColumns(batch, values);
+	values[9] = StreamIds(batch);
+	values[10] = StreamHeads(batch);
+	values[11] = StreamTypes(batch);
+	return asynx_query_write(&InsertBatch, values, NULL, NULL, NULL);
+}
+
+/* Raises an error if a stream was erased while the INSERT waited. */
+static void
+CheckPredecessors(const Batch *batch)
+{
+	Datum		values[2];
+	int64		n = 0;
+
+	values[0] = StreamIds(batch);
+	values[1] = StreamHeads(batch);
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) asynx_query_read(&SelectOrphan, values, NULL, asynx_query_get_int64, &n);
+	PopActiveSnapshot();
+	if (n > 0)
+		asynx_store_refuse_erased(&batch->streams[n - 1].items[0]->append);
+}
+
+/* Raises a conflict: some rows lost a race for their version, others were stored. */
+static void
+RefuseRace(const Batch *batch, uint64 stored)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ASYNX_VERSION_CONFLICT),
+			 errmsg("another transaction appended to an aggregate of the batch"),
+			 errdetail("%llu of %d events found their version taken.",
+					   (unsigned long long) (batch->pending - stored), batch->pending),
+			 errhint("Read the aggregates again and append to their current versions.")));
+}
+
+/*
+ * Appends the events of a jsonb array, all or nothing, and returns how many it
+ * stored; repetitions are not among them.  Raises what append() raises.
+ */
+int64
+asynx_batch_append(const Jsonb *events)
+{
+	Batch		batch = {0};
+	uint64		stored;
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = DescribeItem,
+		.arg = &batch,
+	};
+
+	error_context_stack = &callback;
+	ReadItems(events, &batch);
+	MarkRepeats(&batch);
+	GroupStreams(&batch);
+	if (batch.pending > 0)
+		CheckStreams(&batch);
+	error_context_stack = callback.previous;
+	if (batch.pending == 0)
+		return 0;
+
+	while ((stored = InsertItems(&batch)) == 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		CheckStreams(&batch);
+	}
+	if (stored < (uint64) batch.pending)
+		RefuseRace(&batch, stored);
+	CheckPredecessors(&batch);
+	return stored;
+}
+
+PG_FUNCTION_INFO_V1(asynx_append_many);
+
+/* asynx.append_many(events jsonb) returns bigint */
+Datum
+asynx_append_many(PG_FUNCTION_ARGS)
+{
+	Jsonb	   *events = asynx_arg_jsonb(fcinfo, 0, "events");
+	AsynxQueryScope scope;
+	int64		stored;
+
+	asynx_query_begin(&scope);
+	stored = asynx_batch_append(events);
+	asynx_query_end(&scope);
+
+	PG_RETURN_INT64(stored);
+}

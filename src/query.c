@@ -1,0 +1,335 @@
+/*
+ * query.c
+ *	  Runs asynx's statements: the only room that knows SPI.
+ *
+ * 1. A statement is planned once per session and kept.  The plan is generic and
+ *	  made for growth (PlanOwn): a plan chosen while the log was small must
+ *	  still be right a million events later in the same session, and statistics
+ *	  come later than events do.
+ *
+ * 2. Statements act as the owner of the tables, between asynx_query_begin() and
+ *	  asynx_query_end(); nothing of the user's runs in between.
+ *
+ * 3. Rows go from the executor straight to a function of the caller, without a
+ *	  tuple table, so that reading a long stream takes constant memory.
+ *
+ * 4. asynx_query_read() uses the active snapshot.  A STABLE function thus sees
+ *	  what its caller sees; a VOLATILE one pushes a snapshot of its own first, and
+ *	  several statements that must agree run under the same one.
+ *	  asynx_query_write() takes a new snapshot for its statement, as every
+ *	  statement of a client does.
+ */
+#include "asynx.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "errors.h"
+#include "funcapi.h"
+#include "jit/jit.h"
+#include "miscadmin.h"
+#include "optimizer/planner.h"
+#include "query.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/syscache.h"
+#include "utils/tuplestore.h"
+
+/* A DestReceiver that hands rows to an AsynxRowFunction. */
+typedef struct RowReceiver
+{
+	DestReceiver pub;			/* must be first */
+	AsynxRowFunction row;		/* NULL: rows are counted, not looked at */
+	void	   *arg;			/* for row */
+	MemoryContext context;		/* where row runs */
+} RowReceiver;
+
+/* Planner settings that take away every plan whose cost grows with the log. */
+static const char *const GrowthSettings[] = {
+	"enable_seqscan",
+	"enable_bitmapscan",
+	"enable_sort",
+	"enable_hashjoin",
+	"enable_mergejoin",
+	"jit",
+};
+
+static planner_hook_type PreviousPlanner = NULL;
+
+/* Owner of the tables, InvalidOid when it must be looked up (again). */
+static Oid	StoreOwner = InvalidOid;
+
+/*
+ * Plans a statement of asynx's without the plans that are only good while the
+ * tables are small.
+ *
+ * Settings changed within a GUC nest level go back at its end, and with the
+ * transaction after an error.
+ */
+static PlannedStmt *
+PlanOwn(Query *parse, const char *query_string, int cursorOptions, ParamListInfo params)
+{
+	int			level = NewGUCNestLevel();
+	PlannedStmt *plan;
+	size_t		i;
+
+	for (i = 0; i < lengthof(GrowthSettings); i++)
+		(void) set_config_option(GrowthSettings[i], "off", PGC_USERSET, PGC_S_SESSION,
+								 GUC_ACTION_SAVE, true, 0, false);
+
+	plan = standard_planner(parse, query_string, cursorOptions, params);
+
+	AtEOXact_GUC(true, level);
+	return plan;
+}
+
+/* The planner hook: asynx's own statements, told by their mark, go to PlanOwn(). */
+static PlannedStmt *
+Plan(Query *parse, const char *query_string, int cursorOptions, ParamListInfo params)
+{
+	if (query_string != NULL &&
+		strncmp(query_string, ASYNX_SQL_MARK, strlen(ASYNX_SQL_MARK)) == 0)
+		return PlanOwn(parse, query_string, cursorOptions, params);
+
+	if (PreviousPlanner != NULL)
+		return PreviousPlanner(parse, query_string, cursorOptions, params);
+	return standard_planner(parse, query_string, cursorOptions, params);
+}
+
+/* Forgets the owner: something in pg_class has changed. */
+static void
+ForgetOwner(Datum arg, int cacheid, uint32 hashvalue)
+{
+	(void) arg;
+	(void) cacheid;
+	(void) hashvalue;
+	StoreOwner = InvalidOid;
+}
+
+/* Looks up who owns the event table. */
+static Oid
+LookupOwner(void)
+{
+	Oid			schema = get_namespace_oid(ASYNX_SCHEMA, true);
+	Oid			events = OidIsValid(schema) ? get_relname_relid("events", schema) : InvalidOid;
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(events));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_NOT_LOADED),
+				 errmsg("table \"%s.events\" is missing", ASYNX_SCHEMA),
+				 errhint("Run CREATE EXTENSION asynx in this database.")));
+
+	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/* Owner of the tables, remembered until pg_class changes. */
+static Oid
+Owner(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		CacheRegisterSyscacheCallback(RELOID, ForgetOwner, (Datum) 0);
+		registered = true;
+	}
+	if (!OidIsValid(StoreOwner))
+		StoreOwner = LookupOwner();
+	return StoreOwner;
+}
+
+/* Installs the planner hook; called once, when the library is loaded. */
+void
+asynx_query_init(void)
+{
+	PreviousPlanner = planner_hook;
+	planner_hook = Plan;
+}
+
+/*
+ * Opens a scope: from here to asynx_query_end() the current user is the owner
+ * of the tables and statements may run.  Scopes may nest.  After an error
+ * there is nothing to close.
+ */
+void
+asynx_query_begin(AsynxQueryScope *scope)
+{
+	Oid			owner = Owner();
+
+	scope->caller = CurrentMemoryContext;
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	asynx_identity_become(owner, SECURITY_LOCAL_USERID_CHANGE, &scope->identity);
+	MemoryContextSwitchTo(scope->caller);
+}
+
+/* Closes the scope. */
+void
+asynx_query_end(AsynxQueryScope *scope)
+{
+	asynx_identity_restore(&scope->identity);
+	if (SPI_finish() != SPI_OK_FINISH)
+		elog(ERROR, "SPI_finish failed");
+	MemoryContextSwitchTo(scope->caller);
+}
+
+/* Plans the statement if this session has not yet. */
+static void
+Prepare(AsynxQuery *query)
+{
+	if (query->plan != NULL)
+		return;
+
+	query->plan = SPI_prepare_cursor(query->sql, query->nargs, query->argtypes,
+									 CURSOR_OPT_GENERIC_PLAN);
+	if (query->plan == NULL)
+		elog(ERROR, "could not prepare \"%s\": %s",
+			 query->sql, SPI_result_code_string(SPI_result));
+	if (SPI_keepplan(query->plan) != 0)
+		elog(ERROR, "could not keep the plan of \"%s\"", query->sql);
+}
+
+/* The values as the executor wants them; "nulls" as for SPI_execute_plan(), NULL for none. */
+static ParamListInfo
+Parameters(const AsynxQuery *query, const Datum *values, const char *nulls)
+{
+	ParamListInfo params = makeParamList(query->nargs);
+	int			i;
+
+	for (i = 0; i < query->nargs; i++)
+	{
+		params->params[i].value = values[i];
+		params->params[i].isnull = (nulls != NULL && nulls[i] == 'n');
+		params->params[i].pflags = PARAM_FLAG_CONST;
+		params->params[i].ptype = query->argtypes[i];
+	}
+	return params;
+}
+
+/* DestReceiver callback: rows need no preparation. */
+static void
+StartRows(DestReceiver *self, int operation, TupleDesc typeinfo)
+{
+	(void) self;
+	(void) operation;
+	(void) typeinfo;
+}
+
+/* DestReceiver callback: nothing to close or free. */
+static void
+IgnoreReceiver(DestReceiver *self)
+{
+	(void) self;
+}
+
+/* DestReceiver callback: hands one row to the caller's function. */
+static bool
+ReceiveRow(TupleTableSlot *slot, DestReceiver *self)
+{
+	RowReceiver *receiver = (RowReceiver *) self;
+	MemoryContext executor;
+	bool		more;
+
+	if (receiver->row == NULL)
+		return true;
+
+	executor = MemoryContextSwitchTo(receiver->context);
+	more = receiver->row(slot, receiver->arg);
+	MemoryContextSwitchTo(executor);
+	return more;
+}
+
+/* Runs the statement and returns how many rows it returned or wrote. */
+static uint64
+Run(AsynxQuery *query, const Datum *values, const char *nulls, bool read_only,
+	AsynxRowFunction row, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	RowReceiver receiver = {
+		.pub = {ReceiveRow, StartRows, IgnoreReceiver, IgnoreReceiver, DestNone},
+		.row = row,
+		.arg = arg,
+		.context = caller,
+	};
+	SPIExecuteOptions options = {
+		.read_only = read_only,
+		.dest = &receiver.pub,
+	};
+	int			result;
+
+	Prepare(query);
+	options.params = Parameters(query, values, nulls);
+
+	result = SPI_execute_plan_extended(query->plan, &options);
+	if (result < 0)
+		elog(ERROR, "could not run \"%s\": %s", query->sql, SPI_result_code_string(result));
+
+	MemoryContextSwitchTo(caller);
+	if (options.params != NULL)
+		pfree(options.params);
+	return SPI_processed;
+}
+
+/*
+ * Runs a SELECT under the active snapshot and returns the number of rows.
+ * "values" and "nulls" are as for SPI_execute_plan(); "row" may be NULL.
+ */
+uint64
+asynx_query_read(AsynxQuery *query, const Datum *values, const char *nulls,
+				 AsynxRowFunction row, void *arg)
+{
+	return Run(query, values, nulls, true, row, arg);
+}
+
+/*
+ * Runs a statement that writes or locks, under a snapshot of its own, and
+ * returns the number of rows; "row" gets what RETURNING says.
+ */
+uint64
+asynx_query_write(AsynxQuery *query, const Datum *values, const char *nulls,
+				  AsynxRowFunction row, void *arg)
+{
+	return Run(query, values, nulls, false, row, arg);
+}
+
+/* Row function: puts the row into the tuplestore that is the argument. */
+static bool
+StoreRow(TupleTableSlot *slot, void *arg)
+{
+	tuplestore_puttupleslot((Tuplestorestate *) arg, slot);
+	return true;
+}
+
+/*
+ * Makes the rows of a SELECT the result of a set-returning function.  The
+ * columns must be those of the function's result; large results spill to disk.
+ */
+void
+asynx_query_read_into(AsynxQuery *query, const Datum *values, const char *nulls,
+					  FunctionCallInfo fcinfo)
+{
+	AsynxQueryScope scope;
+
+	InitMaterializedSRF(fcinfo, 0);
+	asynx_query_begin(&scope);
+	(void) asynx_query_read(query, values, nulls, StoreRow,
+							((ReturnSetInfo *) fcinfo->resultinfo)->setResult);
+	asynx_query_end(&scope);
+}
+
+/* Row function: the first column, a bigint that is not NULL, goes to the int64 argument. */
+bool
+asynx_query_get_int64(TupleTableSlot *slot, void *arg)
+{
+	bool		isnull;
+
+	*(int64 *) arg = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+	Assert(!isnull);
+	return false;
+}

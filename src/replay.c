@@ -1,0 +1,429 @@
+/*
+ * replay.c
+ *	  Rebuilds states: get(), get_at(), time travel, replay().
+ *
+ * A fold begins with the newest usable snapshot that is not above the version
+ * asked for, or with the type's seed, or JSON null, and applies the patches of
+ * the events after it in order.  All its statements run under one snapshot of
+ * the database, so a stream that is erased and begun again in between cannot
+ * mix.  The document is a lazily expanded tree (doc.c) in constant memory; rows
+ * come straight from the executor and are let go after each event.
+ *
+ * A snapshot is usable if the very event it was taken at, known by its
+ * position, is still stored, and if its schema version is the type's.
+ *
+ * Folding never writes.  preload() leaves a snapshot, if it may (snapshot.c).
+ */
+#include "asynx.h"
+
+#include "args.h"
+#include "catalog/pg_type.h"
+#include "doc.h"
+#include "errors.h"
+#include "event.h"
+#include "funcapi.h"
+#include "query.h"
+#include "replay.h"
+#include "snapshot.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/tuplestore.h"
+
+/* How a fold begins: one row if the aggregate exists, with its snapshot if it is usable. */
+static AsynxQuery SelectStart = {
+	.sql = ASYNX_SQL("SELECT e.aggregate_type, COALESCE(t.schema_version, 1), "
+					 " COALESCE(t.snapshot_every, 0), t.seed, s.version, s.position, s.state "
+					 "FROM asynx.events e "
+					 "LEFT JOIN asynx.aggregate_types t "
+					 " ON t.name OPERATOR(pg_catalog.=) e.aggregate_type "
+					 "LEFT JOIN asynx.snapshots s "
+					 " ON s.aggregate_id OPERATOR(pg_catalog.=) e.aggregate_id "
+					 " AND s.version OPERATOR(pg_catalog.<=) $2 "
+					 " AND s.schema_version OPERATOR(pg_catalog.=) "
+					 "  COALESCE(t.schema_version, 1) "
+					 " AND EXISTS (SELECT FROM asynx.events x "
+					 "  WHERE x.aggregate_id OPERATOR(pg_catalog.=) s.aggregate_id "
+					 "  AND x.version OPERATOR(pg_catalog.=) s.version "
+					 "  AND x.position OPERATOR(pg_catalog.=) s.position) "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.version OPERATOR(pg_catalog.=) 1"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
+
+static AsynxQuery SelectPatches = {
+	.sql = ASYNX_SQL("SELECT e.version, e.position, e.patch FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.version OPERATOR(pg_catalog.>) $2 "
+					 "AND e.version OPERATOR(pg_catalog.<=) $3 "
+					 "ORDER BY e.version"),
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT8OID, INT8OID},
+};
+
+static AsynxQuery SelectEvents = {
+	.sql = ASYNX_SQL("SELECT " ASYNX_STORED_EVENT_COLUMNS " FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.version OPERATOR(pg_catalog.>) $2 "
+					 "AND e.version OPERATOR(pg_catalog.<=) $3 "
+					 "ORDER BY e.version"),
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT8OID, INT8OID},
+};
+
+static AsynxQuery SelectVersionAt = {
+	.sql = ASYNX_SQL("SELECT e.version FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.occurred_at OPERATOR(pg_catalog.<=) $2 "
+					 "ORDER BY e.version DESC LIMIT 1"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, TIMESTAMPTZOID},
+};
+
+/* A fold under way. */
+typedef struct Fold
+{
+	const text *aggregate_id;
+	AsynxDoc   *doc;			/* the state at version */
+	int64		version;		/* the last event that was applied */
+	int64		position;		/* its position */
+	MemoryContext scratch;		/* reset after each event */
+	Tuplestorestate *rows;		/* replay(): the result */
+	TupleDesc	desc;			/* replay(): its row type */
+	Jsonb	   *previous;		/* replay(): the state at version; NULL before the first event */
+} Fold;
+
+/* Raises aggregate_not_found. */
+void
+asynx_replay_refuse_unknown(const text *aggregate_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ASYNX_AGGREGATE_NOT_FOUND),
+			 errmsg("aggregate \"%s\" does not exist", text_to_cstring(aggregate_id))));
+}
+
+/* Error context: which event the fold was at. */
+static void
+DescribeFold(void *arg)
+{
+	Fold	   *fold = (Fold *) arg;
+
+	errcontext("folding version %lld of aggregate \"%s\"",
+			   (long long) (fold->version + 1), text_to_cstring(fold->aggregate_id));
+}
+
+/* Applies the next event's patch to the document. */
+static void
+ApplyEvent(Fold *fold, int64 version, int64 position, const Jsonb *patch)
+{
+	if (version != fold->version + 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_CORRUPTED),
+				 errmsg("version %lld of aggregate \"%s\" is missing",
+						(long long) (fold->version + 1), text_to_cstring(fold->aggregate_id))));
+
+	asynx_doc_apply(fold->doc, patch);
+	fold->version = version;
+	fold->position = position;
+}
+
+/* Row function of SelectPatches: folds one event. */
+static bool
+FoldPatch(TupleTableSlot *slot, void *arg)
+{
+	Fold	   *fold = (Fold *) arg;
+	MemoryContext caller = MemoryContextSwitchTo(fold->scratch);
+	bool		isnull;
+
+	ApplyEvent(fold,
+			   DatumGetInt64(slot_getattr(slot, 1, &isnull)),
+			   DatumGetInt64(slot_getattr(slot, 2, &isnull)),
+			   DatumGetJsonbP(slot_getattr(slot, 3, &isnull)));
+
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(fold->scratch);
+	return true;
+}
+
+/* Row function of SelectEvents: folds one event and adds its envelope to the result. */
+static bool
+ReplayEvent(TupleTableSlot *slot, void *arg)
+{
+	Fold	   *fold = (Fold *) arg;
+	MemoryContext caller = MemoryContextSwitchTo(fold->scratch);
+	AsynxStoredEvent event;
+	Datum		values[ASYNX_EVENT_NATTS];
+	bool		nulls[ASYNX_EVENT_NATTS];
+	Jsonb	   *state;
+
+	asynx_event_from_slot(slot, &event);
+	ApplyEvent(fold, event.version, event.position, event.patch);
+
+	MemoryContextSwitchTo(caller);
+	state = asynx_doc_jsonb(fold->doc);
+	asynx_event_values(&event, state, fold->previous, values, nulls);
+	tuplestore_putvalues(fold->rows, fold->desc, values, nulls);
+
+	if (fold->previous != NULL)
+		pfree(fold->previous);
+	fold->previous = state;
+	MemoryContextReset(fold->scratch);
+	return true;
+}
+
+/* Prepares a fold from the aggregate's state on. */
+static void
+BeginFold(Fold *fold, const text *aggregate_id, const AsynxAggregate *aggregate)
+{
+	const Jsonb *base = aggregate->version > 0 ? aggregate->state : aggregate->seed;
+
+	memset(fold, 0, sizeof(*fold));
+	fold->aggregate_id = aggregate_id;
+	fold->version = aggregate->version;
+	fold->position = aggregate->position;
+	fold->doc = asynx_doc_create(CurrentMemoryContext, base);
+	fold->scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx fold",
+										  ALLOCSET_DEFAULT_SIZES);
+}
+
+/* Runs the fold over the versions above where it stands, up to "to_version". */
+static void
+RunFold(Fold *fold, AsynxQuery *query, AsynxRowFunction row, int64 to_version)
+{
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = DescribeFold,
+		.arg = fold,
+	};
+	Datum		values[3];
+
+	values[0] = PointerGetDatum(fold->aggregate_id);
+	values[1] = Int64GetDatum(fold->version);
+	values[2] = Int64GetDatum(to_version);
+
+	error_context_stack = &callback;
+	(void) asynx_query_read(query, values, NULL, row, fold);
+	error_context_stack = callback.previous;
+}
+
+/* Lets go of what the fold holds. */
+static void
+EndFold(Fold *fold)
+{
+	asynx_doc_free(fold->doc);
+	MemoryContextDelete(fold->scratch);
+}
+
+/* Row function of SelectStart. */
+static bool
+GetStart(TupleTableSlot *slot, void *arg)
+{
+	AsynxAggregate *aggregate = (AsynxAggregate *) arg;
+	bool		isnull;
+	Datum		value;
+
+	aggregate->exists = true;
+	aggregate->type = DatumGetTextPCopy(slot_getattr(slot, 1, &isnull));
+	aggregate->schema_version = DatumGetInt32(slot_getattr(slot, 2, &isnull));
+	aggregate->snapshot_every = DatumGetInt32(slot_getattr(slot, 3, &isnull));
+	value = slot_getattr(slot, 4, &isnull);
+	if (!isnull)
+		aggregate->seed = DatumGetJsonbPCopy(value);
+
+	value = slot_getattr(slot, 5, &isnull);
+	if (isnull)
+		return false;
+	aggregate->version = aggregate->snapshot_version = DatumGetInt64(value);
+	aggregate->position = DatumGetInt64(slot_getattr(slot, 6, &isnull));
+	aggregate->state = DatumGetJsonbPCopy(slot_getattr(slot, 7, &isnull));
+	return false;
+}
+
+/* Finds where the fold up to "to_version" begins; false if the aggregate does not exist. */
+static bool
+FindStart(const text *aggregate_id, int64 to_version, AsynxAggregate *aggregate)
+{
+	Datum		values[] = {PointerGetDatum(aggregate_id), Int64GetDatum(to_version)};
+
+	memset(aggregate, 0, sizeof(*aggregate));
+	(void) asynx_query_read(&SelectStart, values, NULL, GetStart, aggregate);
+	return aggregate->exists;
+}
+
+/*
+ * Rebuilds an aggregate at "to_version", or at its last version if that is
+ * lower; the caller looks at "exists" and "version".  Raises what the patches
+ * raise, with the event in the context.
+ */
+void
+asynx_replay_aggregate(const text *aggregate_id, int64 to_version, AsynxAggregate *aggregate)
+{
+	Fold		fold;
+
+	if (!FindStart(aggregate_id, to_version, aggregate) || aggregate->version == to_version)
+		return;
+
+	BeginFold(&fold, aggregate_id, aggregate);
+	RunFold(&fold, &SelectPatches, FoldPatch, to_version);
+	if (fold.version > aggregate->version)
+	{
+		aggregate->version = fold.version;
+		aggregate->position = fold.position;
+		aggregate->state = asynx_doc_jsonb(fold.doc);
+	}
+	EndFold(&fold);
+}
+
+/*
+ * Rebuilds an aggregate at exactly "version"; raises aggregate_not_found, or
+ * 22023 if it has no such version.
+ */
+void
+asynx_replay_aggregate_at(const text *aggregate_id, int64 version, AsynxAggregate *aggregate)
+{
+	asynx_replay_aggregate(aggregate_id, version, aggregate);
+
+	if (!aggregate->exists)
+		asynx_replay_refuse_unknown(aggregate_id);
+	if (aggregate->version < version)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("aggregate \"%s\" has no version %lld",
+						text_to_cstring(aggregate_id), (long long) version),
+				 errdetail("The current version is %lld.", (long long) aggregate->version)));
+}
+
+/* The state as a SQL result, NULL before the first event. */
+static Datum
+ReturnState(FunctionCallInfo fcinfo, const AsynxAggregate *aggregate)
+{
+	if (aggregate->state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(aggregate->state);
+}
+
+/* The state before the first event that replay() returns: the fold's, or the seed. */
+static Jsonb *
+StateBefore(const AsynxAggregate *aggregate, Fold *fold)
+{
+	if (aggregate->version == 0 && aggregate->seed == NULL)
+		return NULL;
+	return asynx_doc_jsonb(fold->doc);
+}
+
+/* Adds the envelopes of versions from..to to the result of replay(). */
+static void
+Replay(const text *aggregate_id, int64 from_version, int64 to_version, ReturnSetInfo *result)
+{
+	AsynxAggregate aggregate;
+	Fold		fold;
+
+	asynx_replay_aggregate(aggregate_id, from_version - 1, &aggregate);
+	if (!aggregate.exists || aggregate.version < from_version - 1)
+		return;
+
+	BeginFold(&fold, aggregate_id, &aggregate);
+	fold.rows = result->setResult;
+	fold.desc = result->setDesc;
+	fold.previous = StateBefore(&aggregate, &fold);
+	RunFold(&fold, &SelectEvents, ReplayEvent, to_version);
+	EndFold(&fold);
+}
+
+PG_FUNCTION_INFO_V1(asynx_get);
+PG_FUNCTION_INFO_V1(asynx_get_version);
+PG_FUNCTION_INFO_V1(asynx_get_at);
+PG_FUNCTION_INFO_V1(asynx_preload);
+PG_FUNCTION_INFO_V1(asynx_replay);
+
+/* asynx.get(aggregate_id text) returns jsonb; raises aggregate_not_found */
+Datum
+asynx_get(PG_FUNCTION_ARGS)
+{
+	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
+	AsynxQueryScope scope;
+	AsynxAggregate aggregate;
+
+	asynx_query_begin(&scope);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
+	PopActiveSnapshot();
+	asynx_query_end(&scope);
+
+	if (!aggregate.exists)
+		asynx_replay_refuse_unknown(aggregate_id);
+	return ReturnState(fcinfo, &aggregate);
+}
+
+/* asynx.get(aggregate_id text, version bigint) returns jsonb; NULL at version 0 */
+Datum
+asynx_get_version(PG_FUNCTION_ARGS)
+{
+	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
+	int64		version = asynx_arg_bigint(fcinfo, 1, "version", 0);
+	AsynxQueryScope scope;
+	AsynxAggregate aggregate;
+
+	asynx_query_begin(&scope);
+	asynx_replay_aggregate_at(aggregate_id, version, &aggregate);
+	asynx_query_end(&scope);
+
+	return ReturnState(fcinfo, &aggregate);
+}
+
+/* asynx.get_at(aggregate_id text, at timestamptz) returns jsonb; NULL before the first event */
+Datum
+asynx_get_at(PG_FUNCTION_ARGS)
+{
+	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
+	TimestampTz at = asynx_arg_timestamp(fcinfo, 1, "at");
+	Datum		values[] = {PointerGetDatum(aggregate_id), TimestampTzGetDatum(at)};
+	AsynxQueryScope scope;
+	AsynxAggregate aggregate;
+	int64		version = 0;
+
+	asynx_query_begin(&scope);
+	(void) asynx_query_read(&SelectVersionAt, values, NULL, asynx_query_get_int64, &version);
+	asynx_replay_aggregate_at(aggregate_id, version, &aggregate);
+	asynx_query_end(&scope);
+
+	return ReturnState(fcinfo, &aggregate);
+}
+
+/* asynx.preload(aggregate_id text) returns void: leaves a snapshot, if it may */
+Datum
+asynx_preload(PG_FUNCTION_ARGS)
+{
+	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
+	AsynxQueryScope scope;
+	AsynxAggregate aggregate;
+
+	asynx_query_begin(&scope);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
+	PopActiveSnapshot();
+	if (aggregate.version > aggregate.snapshot_version)
+		asynx_snapshot_offer(aggregate_id, &aggregate);
+	asynx_query_end(&scope);
+
+	PG_RETURN_VOID();
+}
+
+/* asynx.replay(aggregate_id, from_version, to_version) returns setof asynx.event; 0 = the end */
+Datum
+asynx_replay(PG_FUNCTION_ARGS)
+{
+	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
+	int64		from_version = asynx_arg_bigint(fcinfo, 1, "from_version", 0);
+	int64		to_version = asynx_arg_bigint(fcinfo, 2, "to_version", 0);
+	AsynxQueryScope scope;
+
+	InitMaterializedSRF(fcinfo, 0);
+	asynx_query_begin(&scope);
+	Replay(aggregate_id, Max(from_version, 1),
+		   to_version == 0 ? ASYNX_REPLAY_ALL : to_version,
+		   (ReturnSetInfo *) fcinfo->resultinfo);
+	asynx_query_end(&scope);
+	return (Datum) 0;
+}

@@ -1,0 +1,544 @@
+/*
+ * store.c
+ *	  Writes to the log: append() and delete().
+ *
+ * 1. append() takes no lock of its own; the primary key (aggregate_id, version)
+ *	  decides who wins.  The INSERT selects from version - 1, so the position is
+ *	  drawn in the statement whose snapshot saw the predecessor, and within a
+ *	  stream positions ascend as versions do.
+ *
+ * 2. If the INSERT stored nothing, a new snapshot tells why: the same event is
+ *	  there already (a safe retry), the version is taken, there is a gap, or the
+ *	  type is another.  If nothing of that is so any more, it is tried again.
+ *
+ * 3. delete() holds the aggregate's lock, so it is serial with itself, with
+ *	  write() and with snapshots.  To wait for appends in flight it first inserts
+ *	  the next version as a tombstone, a row that nobody else ever sees.  An
+ *	  append that waited on that row would go on after the delete and leave a
+ *	  version without its predecessors; so every append looks again, with a
+ *	  snapshot newer than its INSERT, whether version - 1 is still there.
+ *
+ * 4. Under REPEATABLE READ and SERIALIZABLE a stream that moved after the
+ *	  transaction's snapshot is a serialization failure, 40001, never a version
+ *	  conflict: the caller must begin again.  The new snapshots of 2 and 3 are
+ *	  newer than the transaction's own.
+ */
+#include "asynx.h"
+
+#include "access/xact.h"
+#include "aggtype.h"
+#include "args.h"
+#include "catalog/pg_type.h"
+#include "errors.h"
+#include "guard.h"
+#include "lock.h"
+#include "miscadmin.h"
+#include "patch.h"
+#include "query.h"
+#include "store.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/snapmgr.h"
+
+/* Parameters of both INSERTs, in this order. */
+#define INSERT_NARGS 9
+#define INSERT_ARGTYPES \
+	{TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
+
+/* The first event of an aggregate: its type must be known, or be the default one. */
+static AsynxQuery InsertFirst = {
+	.sql = ASYNX_SQL("INSERT INTO asynx.events "
+					 "(aggregate_id, version, id, aggregate_type, event_name, schema_version, "
+					 " occurred_at, patch, metadata) "
+					 "SELECT $1, $2, $3, $4, $5, COALESCE($6, t.schema_version, 1), $7, $8, $9 "
+					 "FROM (SELECT) AS one "
+					 "LEFT JOIN asynx.aggregate_types t ON t.name OPERATOR(pg_catalog.=) $4 "
+					 "WHERE (t.name IS NOT NULL OR $4 OPERATOR(pg_catalog.=) 'default') "
+					 "AND NOT EXISTS (SELECT FROM asynx.events p "
+					 "WHERE p.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND p.version OPERATOR(pg_catalog.=) $2) "
+					 "ON CONFLICT (aggregate_id, version) DO NOTHING "
+					 "RETURNING position, aggregate_type, schema_version"),
+	.nargs = INSERT_NARGS,
+	.argtypes = INSERT_ARGTYPES,
+};
+
+/* Any later event: it inherits the type of its predecessor. */
+static AsynxQuery InsertNext = {
+	.sql = ASYNX_SQL("INSERT INTO asynx.events "
+					 "(aggregate_id, version, id, aggregate_type, event_name, schema_version, "
+					 " occurred_at, patch, metadata) "
+					 "SELECT $1, $2, $3, p.aggregate_type, $5, "
+					 " COALESCE($6, t.schema_version, 1), $7, $8, $9 "
+					 "FROM asynx.events p "
+					 "LEFT JOIN asynx.aggregate_types t "
+					 " ON t.name OPERATOR(pg_catalog.=) p.aggregate_type "
+					 "WHERE p.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND p.version OPERATOR(pg_catalog.=) ($2 OPERATOR(pg_catalog.-) 1) "
+					 "AND ($4 IS NULL OR p.aggregate_type OPERATOR(pg_catalog.=) $4) "
+					 "ON CONFLICT (aggregate_id, version) DO NOTHING "
+					 "RETURNING position, aggregate_type, schema_version"),
+	.nargs = INSERT_NARGS,
+	.argtypes = INSERT_ARGTYPES,
+};
+
+static AsynxQuery SelectHead = {
+	.sql = ASYNX_SQL("SELECT e.version FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "ORDER BY e.version DESC LIMIT 1"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+static AsynxQuery SelectVersion = {
+	.sql = ASYNX_SQL("SELECT " ASYNX_STORED_EVENT_COLUMNS " FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.version OPERATOR(pg_catalog.=) $2"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
+
+/* Newest first: what is repeated was mostly sent a moment ago. */
+static AsynxQuery SelectId = {
+	.sql = ASYNX_SQL("SELECT " ASYNX_STORED_EVENT_COLUMNS " FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.id OPERATOR(pg_catalog.=) $2 "
+					 "ORDER BY e.version DESC LIMIT 1"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, UUIDOID},
+};
+
+/* A version 1 whose position was drawn before its id was forgotten comes too late. */
+static AsynxQuery SelectLaterTombstone = {
+	.sql = ASYNX_SQL("SELECT t.position FROM asynx.tombstones t "
+					 "WHERE t.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND t.position OPERATOR(pg_catalog.>) $2 LIMIT 1"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
+
+static AsynxQuery InsertTombstone = {
+	.sql = ASYNX_SQL("INSERT INTO asynx.events "
+					 "(aggregate_id, version, position, id, aggregate_type, event_name, "
+					 " schema_version, occurred_at, patch) "
+					 "SELECT e.aggregate_id, $2 OPERATOR(pg_catalog.+) 1, e.position, e.id, "
+					 " e.aggregate_type, 'asynx.aggregate.delete', e.schema_version, "
+					 " e.occurred_at, '[]' FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.version OPERATOR(pg_catalog.=) $2 "
+					 "ON CONFLICT (aggregate_id, version) DO NOTHING"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
+
+static AsynxQuery DeleteEvents = {
+	.sql = ASYNX_SQL("DELETE FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+static AsynxQuery DeleteSnapshot = {
+	.sql = ASYNX_SQL("DELETE FROM asynx.snapshots s "
+					 "WHERE s.aggregate_id OPERATOR(pg_catalog.=) $1"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+/* Raises version_conflict or version_gap unless the request continues a stream at "head". */
+void
+asynx_store_check_next(const AsynxAppend *request, int64 head)
+{
+	if (request->version <= head)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_VERSION_CONFLICT),
+				 errmsg("version %lld of aggregate \"%s\" is taken",
+						(long long) request->version, text_to_cstring(request->aggregate_id)),
+				 errdetail("The current version is %lld.", (long long) head),
+				 errhint("Read the aggregate again and append to its current version.")));
+	if (request->version > head + 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_VERSION_GAP),
+				 errmsg("version %lld of aggregate \"%s\" would leave a gap",
+						(long long) request->version, text_to_cstring(request->aggregate_id)),
+				 errdetail("The current version is %lld.", (long long) head)));
+}
+
+/* Raises 40001: the stream moved after the transaction's snapshot. */
+static void pg_attribute_noreturn()
+RefuseMoved(const text *aggregate_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access to aggregate \"%s\"",
+					text_to_cstring(aggregate_id)),
+			 errdetail("Its stream changed after this transaction began."),
+			 errhint("The transaction might succeed if retried.")));
+}
+
+/* Row function: a whole stored event. */
+static bool
+GetEvent(TupleTableSlot *slot, void *arg)
+{
+	asynx_event_from_slot(slot, (AsynxStoredEvent *) arg);
+	return false;
+}
+
+/* Row function: what the INSERT decided. */
+static bool
+GetInserted(TupleTableSlot *slot, void *arg)
+{
+	AsynxStoredEvent *stored = (AsynxStoredEvent *) arg;
+	bool		isnull;
+
+	stored->position = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+	stored->aggregate_type = DatumGetTextPCopy(slot_getattr(slot, 2, &isnull));
+	stored->schema_version = DatumGetInt32(slot_getattr(slot, 3, &isnull));
+	return true;
+}
+
+/* The last version of an aggregate under the active snapshot, 0 if it has none. */
+int64
+asynx_store_head(const text *aggregate_id)
+{
+	Datum		values[] = {PointerGetDatum(aggregate_id)};
+	int64		head = 0;
+
+	(void) asynx_query_read(&SelectHead, values, NULL, asynx_query_get_int64, &head);
+	return head;
+}
+
+/* Reads one version under the active snapshot; false if it is not there. */
+bool
+asynx_store_read(const text *aggregate_id, int64 version, AsynxStoredEvent *event)
+{
+	Datum		values[] = {PointerGetDatum(aggregate_id), Int64GetDatum(version)};
+
+	return asynx_query_read(&SelectVersion, values, NULL, GetEvent, event) > 0;
+}
+
+/* Finds the event of an aggregate that has this id; false if there is none. */
+bool
+asynx_store_find(const text *aggregate_id, const pg_uuid_t *id, AsynxStoredEvent *event)
+{
+	Datum		values[] = {PointerGetDatum(aggregate_id), UUIDPGetDatum(id)};
+
+	return asynx_query_read(&SelectId, values, NULL, GetEvent, event) > 0;
+}
+
+/* Are these the same bytes?  NULL equals NULL alone. */
+static bool
+SameVarlena(const void *a, const void *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/*
+ * Is the request a repetition of what is stored?
+ *
+ * Only a caller who gave an id can repeat.  What the caller left to asynx
+ * cannot differ.
+ */
+bool
+asynx_store_is_repeat(const AsynxAppend *request, const AsynxStoredEvent *stored)
+{
+	return request->id != NULL &&
+		memcmp(request->id, &stored->id, UUID_LEN) == 0 &&
+		request->version == stored->version &&
+		SameVarlena(request->event_name, stored->event_name) &&
+		SameVarlena(request->patch, stored->patch) &&
+		SameVarlena(request->metadata, stored->metadata) &&
+		(request->aggregate_type == NULL ||
+		 SameVarlena(request->aggregate_type, stored->aggregate_type)) &&
+		(request->occurred_at == NULL || *request->occurred_at == stored->occurred_at) &&
+		(request->schema_version == 0 || request->schema_version == stored->schema_version);
+}
+
+/* Copies what the caller decides; the INSERT fills in the rest. */
+static void
+FillStored(const AsynxAppend *request, AsynxStoredEvent *stored)
+{
+	memset(stored, 0, sizeof(*stored));
+	stored->id = request->id != NULL ? *request->id :
+		*DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
+	stored->aggregate_id = request->aggregate_id;
+	stored->version = request->version;
+	stored->event_name = request->event_name;
+	stored->occurred_at = request->occurred_at != NULL ?
+		*request->occurred_at : GetCurrentTimestamp();
+	stored->patch = request->patch;
+	stored->metadata = request->metadata;
+}
+
+/* Tries to insert the event; false if the statement stored nothing. */
+static bool
+TryInsert(const AsynxAppend *request, AsynxStoredEvent *stored)
+{
+	bool		first = (request->version == 1);
+	text	   *type = request->aggregate_type;
+	Datum		values[INSERT_NARGS];
+	char		nulls[INSERT_NARGS];
+
+	if (first && type == NULL)
+		type = cstring_to_text(ASYNX_DEFAULT_TYPE);
+
+	FillStored(request, stored);
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = PointerGetDatum(stored->aggregate_id);
+	values[1] = Int64GetDatum(stored->version);
+	values[2] = UUIDPGetDatum(&stored->id);
+	values[3] = PointerGetDatum(type);
+	nulls[3] = type == NULL ? 'n' : ' ';
+	values[4] = PointerGetDatum(stored->event_name);
+	values[5] = Int32GetDatum(request->schema_version);
+	nulls[5] = request->schema_version == 0 ? 'n' : ' ';
+	values[6] = TimestampTzGetDatum(stored->occurred_at);
+	values[7] = PointerGetDatum(stored->patch);
+	values[8] = PointerGetDatum(stored->metadata);
+	nulls[8] = stored->metadata == NULL ? 'n' : ' ';
+
+	return asynx_query_write(first ? &InsertFirst : &InsertNext, values, nulls,
+							 GetInserted, stored) > 0;
+}
+
+/* Under REPEATABLE READ: raises 40001 if the stream's head is not what the transaction sees. */
+void
+asynx_store_check_not_moved(const text *aggregate_id, int64 head)
+{
+	int64		seen;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	seen = asynx_store_head(aggregate_id);
+	PopActiveSnapshot();
+	if (seen != head)
+		RefuseMoved(aggregate_id);
+}
+
+/* Raises 22023 if the type of a first event is unknown; active snapshot needed. */
+static void
+CheckTypeKnown(const text *name)
+{
+	AsynxType	type;
+
+	if (name != NULL && !asynx_type_read(name, &type))
+		asynx_type_refuse_unknown(name);
+}
+
+/* Raises 22023 if the request asks for another type than its stream's. */
+void
+asynx_store_check_type(const AsynxAppend *request, const text *type)
+{
+	if (request->aggregate_type == NULL || SameVarlena(request->aggregate_type, type))
+		return;
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("aggregate \"%s\" is of type \"%s\", not \"%s\"",
+					text_to_cstring(request->aggregate_id), text_to_cstring(type),
+					text_to_cstring(request->aggregate_type))));
+}
+
+/* Raises 22023 if the type of the request does not fit its stream; active snapshot needed. */
+static void
+CheckStreamType(const AsynxAppend *request)
+{
+	AsynxStoredEvent predecessor;
+
+	if (request->version == 1)
+		CheckTypeKnown(request->aggregate_type);
+	else if (asynx_store_read(request->aggregate_id, request->version - 1, &predecessor))
+		asynx_store_check_type(request, predecessor.aggregate_type);
+}
+
+/*
+ * Tells why the INSERT stored nothing: raises the reason, or returns true with
+ * the event that is there already if the request repeats it.  False: nothing
+ * speaks against the event any more.
+ */
+static bool
+ExplainRefusal(const AsynxAppend *request, AsynxStoredEvent *stored)
+{
+	bool		taken;
+	int64		head;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+
+	taken = asynx_store_read(request->aggregate_id, request->version, stored);
+	if (taken && asynx_store_is_repeat(request, stored))
+	{
+		PopActiveSnapshot();
+		return true;
+	}
+
+	head = asynx_store_head(request->aggregate_id);
+	asynx_store_check_not_moved(request->aggregate_id, head);
+	asynx_store_check_next(request, head);
+	CheckStreamType(request);
+
+	PopActiveSnapshot();
+	return false;
+}
+
+/* Is there a stream that the new event continues, as seen after its INSERT? */
+static bool
+HasPredecessor(const AsynxStoredEvent *stored)
+{
+	AsynxStoredEvent predecessor;
+	Datum		values[] = {
+		PointerGetDatum(stored->aggregate_id), Int64GetDatum(stored->position)
+	};
+
+	if (stored->version > 1)
+		return asynx_store_read(stored->aggregate_id, stored->version - 1, &predecessor);
+	return asynx_query_read(&SelectLaterTombstone, values, NULL, NULL, NULL) == 0;
+}
+
+/* Raises a conflict, or 40001: the aggregate was erased while its event was inserted. */
+void
+asynx_store_refuse_erased(const AsynxAppend *request)
+{
+	if (IsolationUsesXactSnapshot())
+		RefuseMoved(request->aggregate_id);
+	ereport(ERROR,
+			(errcode(ERRCODE_ASYNX_VERSION_CONFLICT),
+			 errmsg("aggregate \"%s\" was erased while version %lld was appended",
+					text_to_cstring(request->aggregate_id), (long long) request->version),
+			 errdetail("The current version is 0.")));
+}
+
+/* Raises an error if the aggregate was erased while the INSERT waited. */
+static void
+CheckPredecessor(const AsynxAppend *request, const AsynxStoredEvent *stored)
+{
+	bool		found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = HasPredecessor(stored);
+	PopActiveSnapshot();
+	if (!found)
+		asynx_store_refuse_erased(request);
+}
+
+/*
+ * Appends an event, or finds the one that the request repeats; "stored" gets
+ * it.  Raises version_conflict, version_gap, invalid_patch, 22023 or 40001.
+ */
+void
+asynx_store_append(const AsynxAppend *request, AsynxStoredEvent *stored)
+{
+	asynx_patch_check(request->patch);
+
+	while (!TryInsert(request, stored))
+	{
+		if (ExplainRefusal(request, stored))
+			return;
+		CHECK_FOR_INTERRUPTS();
+	}
+	CheckPredecessor(request, stored);
+}
+
+/*
+ * Inserts the row behind the last version for which appends in flight wait, and
+ * returns that last version; 0 if the aggregate does not exist.
+ */
+static int64
+BlockAppends(const text *aggregate_id)
+{
+	for (;;)
+	{
+		Datum		values[2];
+		int64		head;
+
+		PushActiveSnapshot(GetTransactionSnapshot());
+		head = asynx_store_head(aggregate_id);
+		PopActiveSnapshot();
+		if (head == 0)
+			return 0;
+
+		values[0] = PointerGetDatum(aggregate_id);
+		values[1] = Int64GetDatum(head);
+		if (asynx_query_write(&InsertTombstone, values, NULL, NULL, NULL) > 0)
+			return head;
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * Erases an aggregate's events and snapshot; returns how many events there
+ * were.  Holds the aggregate's lock to the end of the transaction.
+ */
+int64
+asynx_store_delete(const text *aggregate_id)
+{
+	Datum		values[] = {PointerGetDatum(aggregate_id)};
+	int64		head;
+
+	asynx_lock_aggregate(aggregate_id);
+
+	head = BlockAppends(aggregate_id);
+	if (head > 0)
+	{
+		asynx_guard_lift();
+		(void) asynx_query_write(&DeleteEvents, values, NULL, NULL, NULL);
+		asynx_guard_restore();
+	}
+	(void) asynx_query_write(&DeleteSnapshot, values, NULL, NULL, NULL);
+	return head;
+}
+
+PG_FUNCTION_INFO_V1(asynx_append);
+PG_FUNCTION_INFO_V1(asynx_delete);
+
+/* asynx.append(...) returns asynx.stored_event */
+Datum
+asynx_append(PG_FUNCTION_ARGS)
+{
+	AsynxQueryScope scope;
+	AsynxStoredEvent stored;
+	TimestampTz occurred_at;
+	AsynxAppend request = {
+		.aggregate_id = asynx_arg_aggregate_id(fcinfo, 0),
+		.version = asynx_arg_bigint(fcinfo, 1, "version", 1),
+		.event_name = asynx_arg_event_name(fcinfo, 2),
+		.patch = asynx_arg_jsonb(fcinfo, 3, "patch"),
+		.aggregate_type = asynx_arg_type_name_or_null(fcinfo, 4),
+		.metadata = asynx_arg_jsonb_or_null(fcinfo, 5),
+		.id = asynx_arg_uuid_or_null(fcinfo, 6),
+	};
+
+	if (!PG_ARGISNULL(7))
+	{
+		occurred_at = PG_GETARG_TIMESTAMPTZ(7);
+		asynx_check_occurred_at(occurred_at);
+		request.occurred_at = &occurred_at;
+	}
+	if (!PG_ARGISNULL(8))
+		request.schema_version = asynx_arg_int(fcinfo, 8, "schema_version", 1);
+
+	asynx_query_begin(&scope);
+	asynx_store_append(&request, &stored);
+	asynx_query_end(&scope);
+
+	PG_RETURN_DATUM(asynx_stored_event_datum(fcinfo, &stored));
+}
+
+/* asynx.delete(aggregate_id text) returns bigint */
+Datum
+asynx_delete(PG_FUNCTION_ARGS)
+{
+	AsynxQueryScope scope;
+	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
+	int64		deleted;
+
+	asynx_query_begin(&scope);
+	deleted = asynx_store_delete(aggregate_id);
+	asynx_query_end(&scope);
+
+	PG_RETURN_INT64(deleted);
+}
