@@ -8,7 +8,8 @@ ASYNX_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" asynx.con
 
 ROOMS = \
 	asynx \
-	guc
+	guc \
+	pattern
 
 OBJS = $(ROOMS:%=src/%.o)
 
@@ -18,7 +19,7 @@ PIECES = $(sort $(wildcard sql/install/*.sql))
 DATA = $(wildcard sql/asynx--*--*.sql)
 DATA_built = asynx--$(ASYNX_VERSION).sql
 
-REGRESS =
+REGRESS = topic
 ISOLATION =
 TAP_TESTS = 1
 
