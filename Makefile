@@ -9,7 +9,9 @@ ASYNX_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" asynx.con
 ROOMS = \
 	asynx \
 	guc \
-	pattern
+	jsonbwriter \
+	pattern \
+	value
 
 OBJS = $(ROOMS:%=src/%.o)
 
