@@ -8,9 +8,13 @@ ASYNX_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" asynx.con
 
 ROOMS = \
 	asynx \
+	doc \
 	guc \
 	jsonbwriter \
+	node \
+	patch \
 	pattern \
+	pointer \
 	value
 
 OBJS = $(ROOMS:%=src/%.o)

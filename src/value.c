@@ -136,6 +136,14 @@ asynx_members_begin(AsynxMembers *members, const AsynxValue *object)
 	cursor_begin(&members->values, value_container(object), count, count);
 }
 
+/* Bytes of all keys of an object. */
+uint32
+asynx_value_keys_size(const AsynxValue *object)
+{
+	Assert(object->tag == ASYNX_OBJECT);
+	return child_offset(value_container(object), asynx_value_count(object));
+}
+
 /* Element `index` of an array; false beyond its end. */
 bool
 asynx_value_element(const AsynxValue *array, uint32 index, AsynxValue *element)
