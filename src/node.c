@@ -43,6 +43,9 @@
 /* Cells of an expanded array that stay free for insertions. */
 #define SPARE_CELLS 4
 
+/* A member of a json-c object. */
+typedef struct lh_entry Member;
+
 /* Raises out_of_memory for what malloc refused. */
 static void pg_attribute_noreturn()
 out_of_memory(void)
@@ -174,7 +177,7 @@ asynx_node_expansion_size(const AsynxValue *container)
 
 /* A json-c array of leaves, NULL if there is no memory. */
 static AsynxNode *
-expand_array(const AsynxValue *value)
+array_of_leaves(const AsynxValue *value)
 {
 	AsynxNode  *array = json_object_new_array_ext((int) asynx_value_count(value) + SPARE_CELLS);
 	array_list *cells = array == NULL ? NULL : json_object_get_array(array);
@@ -201,7 +204,7 @@ expand_array(const AsynxValue *value)
 
 /* Adds a member that is not there yet; false, with the child freed, if there is no memory. */
 static bool
-expand_member(AsynxNode *object, const char *name, const AsynxValue *value)
+add_leaf(AsynxNode *object, const char *name, const AsynxValue *value)
 {
 	AsynxNode  *leaf = value->tag == ASYNX_NULL ? NULL : try_leaf(value);
 
@@ -216,7 +219,7 @@ expand_member(AsynxNode *object, const char *name, const AsynxValue *value)
 
 /* A json-c object of leaves, its table large enough from the start; NULL if there is no memory. */
 static AsynxNode *
-expand_object(const AsynxValue *value, char *memory)
+object_of_leaves(const AsynxValue *value, char *memory)
 {
 	AsynxNode  *object = json_object_new_object();
 	uint32		count = asynx_value_count(value);
@@ -231,7 +234,7 @@ expand_object(const AsynxValue *value, char *memory)
 	asynx_members_begin(&members, value);
 	while (done && asynx_members_next(&members, &key, &child))
 	{
-		done = expand_member(object, store_name(memory, key.data, key.len), &child);
+		done = add_leaf(object, store_name(memory, key.data, key.len), &child);
 		memory += asynx_node_key_size(key.len);
 	}
 	if (done)
@@ -247,7 +250,7 @@ asynx_node_expand(AsynxNode **slot, char *memory)
 {
 	AsynxValue	value = asynx_node_value(*slot);
 	AsynxNode  *expanded = value.tag == ASYNX_ARRAY ?
-		expand_array(&value) : expand_object(&value, memory);
+		array_of_leaves(&value) : object_of_leaves(&value, memory);
 
 	if (expanded == NULL)
 		out_of_memory();
@@ -256,7 +259,7 @@ asynx_node_expand(AsynxNode **slot, char *memory)
 }
 
 /* The entry of a member of an expanded object, NULL if there is none. */
-static inline lh_entry *
+static inline Member *
 find_entry(const AsynxNode *object, const char *token)
 {
 	return lh_table_lookup_entry(json_object_get_object(object), token);
@@ -271,7 +274,7 @@ asynx_node_child(AsynxNode *container, const char *token, AsynxNode ***slot)
 
 	if (json_object_get_type(container) == json_type_object)
 	{
-		lh_entry   *entry = find_entry(container, token);
+		Member   *entry = find_entry(container, token);
 
 		if (entry == NULL)
 			return ASYNX_NO_MEMBER;
@@ -344,7 +347,7 @@ asynx_node_insert_element(AsynxNode *array, uint32 index, AsynxNode *child)
 static AsynxOutcome
 take_member(AsynxNode *object, const char *token, AsynxNode **child)
 {
-	lh_entry   *entry = find_entry(object, token);
+	Member   *entry = find_entry(object, token);
 
 	if (entry == NULL)
 		return ASYNX_NO_MEMBER;
@@ -403,7 +406,7 @@ asynx_node_measure(AsynxNode *node, Size *uncertain)
 	else
 	{
 		lh_table   *table = json_object_get_object(node);
-		lh_entry   *entry;
+		Member   *entry;
 
 		lh_foreach(table, entry)
 			size += 2 * sizeof(JEntry) + name_len(lh_entry_k(entry)) +
@@ -437,7 +440,7 @@ asynx_node_deeper(AsynxNode *node, int levels)
 	}
 	else
 	{
-		lh_entry   *entry;
+		Member   *entry;
 
 		for (entry = json_object_get_object(node)->head; entry != NULL && !deeper;
 			 entry = lh_entry_next(entry))
@@ -478,18 +481,18 @@ write_array(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *array)
 static int
 compare_entries(const void *a, const void *b)
 {
-	const char *aname = lh_entry_k(*(lh_entry *const *) a);
-	const char *bname = lh_entry_k(*(lh_entry *const *) b);
+	const char *aname = lh_entry_k(*(Member *const *) a);
+	const char *bname = lh_entry_k(*(Member *const *) b);
 
 	return asynx_key_compare(aname, name_len(aname), bname, name_len(bname));
 }
 
 /* The members of a table in jsonb's order; those that were never touched are in it already. */
-static lh_entry **
+static Member **
 sorted_entries(const lh_table *table)
 {
-	lh_entry  **entries = palloc(sizeof(lh_entry *) * (Size) Max(table->count, 1));
-	lh_entry   *entry;
+	Member  **entries = palloc(sizeof(Member *) * (Size) Max(table->count, 1));
+	Member   *entry;
 	int			count = 0;
 	bool		sorted = true;
 
@@ -500,7 +503,7 @@ sorted_entries(const lh_table *table)
 			sorted = compare_entries(&entries[count - 2], &entries[count - 1]) < 0;
 	}
 	if (!sorted)
-		qsort(entries, (size_t) count, sizeof(lh_entry *), compare_entries);
+		qsort(entries, (size_t) count, sizeof(Member *), compare_entries);
 	return entries;
 }
 
@@ -509,7 +512,7 @@ static void
 write_object(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *object)
 {
 	lh_table   *table = json_object_get_object(object);
-	lh_entry  **entries = sorted_entries(table);
+	Member  **entries = sorted_entries(table);
 	AsynxFrame	frame;
 
 	asynx_writer_open(writer, parent, &frame, ASYNX_OBJECT, (uint32) table->count);
