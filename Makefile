@@ -7,7 +7,9 @@ PG_CONFIG ?= pg_config
 ASYNX_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" asynx.control)
 
 ROOMS = \
+	align \
 	asynx \
+	diff \
 	doc \
 	guc \
 	jsonbwriter \
