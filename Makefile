@@ -8,23 +8,32 @@ ASYNX_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" asynx.con
 
 ROOMS = \
 	aggtype \
+	align \
 	args \
 	asynx \
 	batch \
 	command \
+	diff \
+	doc \
 	event \
 	feed \
 	guard \
 	guc \
 	identity \
 	inflight \
+	jsonbwriter \
 	lifecycle \
 	lock \
+	node \
+	patch \
+	pattern \
+	pointer \
 	query \
 	replay \
 	shmem \
 	snapshot \
-	store
+	store \
+	value
 
 OBJS = $(ROOMS:%=src/%.o)
 
@@ -34,7 +43,7 @@ PIECES = $(sort $(wildcard sql/install/*.sql))
 DATA = $(wildcard sql/asynx--*--*.sql)
 DATA_built = asynx--$(ASYNX_VERSION).sql
 
-REGRESS =
+REGRESS = topic
 ISOLATION =
 TAP_TESTS = 1
 

@@ -1,0 +1,544 @@
+/*
+ * doc.c
+ *	  The mutable document of a fold: a tree that grows where patches walk.
+ *
+ * 1. Tree.  A document begins as one leaf, its whole source.  An operation that
+ *	  changes something expands the containers on the way to its target (node.c);
+ *	  one that reads ("test", the source of "copy") goes on inside the leaf and
+ *	  expands nothing.  What no patch touches stays a leaf and is written as one
+ *	  memcpy.
+ *
+ * 2. Memory.  The doc and its json-c nodes belong to one context, whose reset
+ *	  callback frees the nodes: the tree, and the one node that an operation has
+ *	  taken out or not yet put in (`held`).  The bytes that leaves and names
+ *	  point into (copies of sources, of patches' values, of copied subtrees) live
+ *	  in a child of it, `values`, where nothing is freed piece by piece.  When it
+ *	  holds much more than the document needs, the document rebases: it writes
+ *	  itself into a fresh context and starts over from there, as one leaf.  So a
+ *	  fold of any number of events runs in memory bounded by the document's size.
+ *
+ * 3. Size.  A patch of a few bytes can multiply a document, so its size is
+ *	  known at every step, not only when it is written.  It is counted without
+ *	  the padding of jsonb, which depends on each value's place; `drift` bounds
+ *	  what that count may be wrong by.  A document that is too large in any case
+ *	  is refused at once; one that may be is rebased, which tells its exact size.
+ *
+ * 4. Depth.  A value is refused where its place and its own nesting add up to
+ *	  more levels than allowed.  This also bounds json-c's recursions.
+ */
+#include "asynx.h"
+
+#include "doc.h"
+#include "guc.h"
+#include "node.h"
+#include "utils/memutils.h"
+
+/* Bytes kept beyond which a document may rebase; if it is large itself, a multiple of its size. */
+#define REBASE_BYTES ((Size) 512 * 1024)
+#define REBASE_FACTOR 2
+
+/*
+ * Bytes by which a change may add to, or take from, what is not counted at one
+ * level of its path: the padding of a key, of a value, and of what follows each;
+ * for the root, the array that marks a scalar.
+ */
+#define DRIFT_PER_LEVEL 12
+
+struct AsynxDoc
+{
+	MemoryContext context;		/* holds this struct; its callback frees the nodes */
+	MemoryContext values;		/* child of it; holds what leaves and names point into */
+	MemoryContextCallback callback;
+	AsynxNode  *root;
+	AsynxNode  *held;			/* a node on its way into the tree or out of it */
+	Size		held_size;		/* its bytes as jsonb */
+	Size		size;			/* bytes as jsonb, right up to `drift` */
+	Size		drift;
+	Size		retained;		/* bytes in `values` */
+};
+
+/* Frees the nodes when the document's memory goes; must not raise. */
+static void
+free_nodes(void *arg)
+{
+	AsynxDoc   *doc = arg;
+
+	asynx_node_free(doc->root);
+	asynx_node_free(doc->held);
+	doc->root = NULL;
+	doc->held = NULL;
+}
+
+/* A context for the bytes that leaves and names point into. */
+static MemoryContext
+create_values(AsynxDoc *doc)
+{
+	return AllocSetContextCreate(doc->context, "asynx document values",
+								 ALLOCSET_START_SMALL_SIZES);
+}
+
+/* Memory for bytes that leaves or names will point into. */
+static char *
+keep_bytes(AsynxDoc *doc, Size size)
+{
+	doc->retained += MAXALIGN(size);
+	return MemoryContextAlloc(doc->values, size);
+}
+
+/* The same value, with bytes that stay as long as the document needs them. */
+static AsynxValue
+keep_value(AsynxDoc *doc, const AsynxValue *value)
+{
+	AsynxValue	kept = *value;
+
+	if (value->len > 0)
+	{
+		char	   *data = keep_bytes(doc, value->len);
+
+		memcpy(data, value->data, value->len);
+		kept.data = data;
+	}
+	return kept;
+}
+
+/* Puts the held node into a slot; what was there is freed. */
+static void
+fill_slot(AsynxDoc *doc, AsynxNode **slot)
+{
+	AsynxNode  *old = *slot;
+
+	*slot = doc->held;
+	doc->held = NULL;
+	asynx_node_free(old);
+}
+
+/* Holds a value whose bytes stay as long as the document needs them. */
+static void
+hold_kept(AsynxDoc *doc, const AsynxValue *value)
+{
+	Assert(doc->held == NULL);
+	doc->held = asynx_node_leaf(value);
+	doc->held_size = value->len;
+}
+
+/* An empty document: JSON null. */
+static AsynxDoc *
+create_empty(MemoryContext parent)
+{
+	MemoryContext context = AllocSetContextCreate(parent, "asynx document",
+												  ALLOCSET_SMALL_SIZES);
+	AsynxDoc   *doc = MemoryContextAllocZero(context, sizeof(AsynxDoc));
+
+	doc->context = context;
+	doc->values = create_values(doc);
+	doc->size = VARHDRSZ;
+	doc->drift = DRIFT_PER_LEVEL;
+	doc->callback.func = free_nodes;
+	doc->callback.arg = doc;
+	MemoryContextRegisterResetCallback(context, &doc->callback);
+	return doc;
+}
+
+/* Makes a jsonb that outlives the document's tree its content. */
+static void
+set_source(AsynxDoc *doc, const Jsonb *source)
+{
+	AsynxValue	value = asynx_value_root(source);
+
+	hold_kept(doc, &value);
+	fill_slot(doc, &doc->root);
+	doc->size = VARSIZE(source);
+	doc->drift = 0;
+}
+
+/* A document that reads `source` in place. */
+AsynxDoc *
+asynx_doc_borrow(MemoryContext parent, const Jsonb *source)
+{
+	AsynxDoc   *doc = create_empty(parent);
+
+	if (source != NULL)
+		set_source(doc, source);
+	return doc;
+}
+
+/* A document with a copy of `source`. */
+AsynxDoc *
+asynx_doc_create(MemoryContext parent, const Jsonb *source)
+{
+	AsynxDoc   *doc = create_empty(parent);
+
+	if (source != NULL)
+	{
+		char	   *copy = keep_bytes(doc, VARSIZE(source));
+
+		memcpy(copy, source, VARSIZE(source));
+		set_source(doc, (const Jsonb *) copy);
+	}
+	return doc;
+}
+
+/* Ends a document. */
+void
+asynx_doc_free(AsynxDoc *doc)
+{
+	MemoryContextDelete(doc->context);
+}
+
+/* Largest size of a document, in bytes. */
+static Size
+size_limit(void)
+{
+	return (Size) asynx_max_document_size * 1024;
+}
+
+/* Writes a node as a document of its own. */
+static Jsonb *
+write_node(AsynxNode *node, Size hint)
+{
+	AsynxWriter writer;
+
+	asynx_writer_init(&writer, hint, size_limit());
+	asynx_node_write(&writer, NULL, node);
+	return asynx_writer_finish(&writer);
+}
+
+/* The document as it is now, which also tells its exact size. */
+Jsonb *
+asynx_doc_jsonb(AsynxDoc *doc)
+{
+	Jsonb	   *document = write_node(doc->root, doc->size + Min(doc->drift, doc->size));
+
+	doc->size = VARSIZE(document);
+	doc->drift = 0;
+	return document;
+}
+
+/* Starts over from the document as it is now, which frees what it no longer needs. */
+static void
+rebase(AsynxDoc *doc)
+{
+	MemoryContext old = doc->values;
+	MemoryContext fresh = create_values(doc);
+	MemoryContext caller = MemoryContextSwitchTo(fresh);
+	Jsonb	   *source = asynx_doc_jsonb(doc);
+
+	MemoryContextSwitchTo(caller);
+	doc->values = fresh;
+	doc->retained = VARSIZE(source);
+	set_source(doc, source);
+	MemoryContextDelete(old);
+}
+
+/* After a change: refuses a document that has become too large, rebases one that should be. */
+static void
+settle(AsynxDoc *doc)
+{
+	Size		limit = size_limit();
+
+	if (doc->size > limit + doc->drift)
+		asynx_document_too_large(limit);
+	if (doc->size + doc->drift > limit ||
+		doc->retained > Max(REBASE_BYTES, REBASE_FACTOR * doc->size))
+		rebase(doc);
+}
+
+/* Counts a change at the end of a path: `added` bytes in, `removed` bytes out. */
+static void
+count_change(AsynxDoc *doc, const AsynxPointer *path, Size added, Size removed)
+{
+	doc->size += added;
+	doc->size -= Min(doc->size, removed);
+	doc->drift += DRIFT_PER_LEVEL * ((Size) path->count + 1);
+}
+
+/* Bytes of a member's or an element's entries and name. */
+static Size
+entry_size(const AsynxNode *container, const char *token)
+{
+	return asynx_node_is_object(container) ?
+		2 * sizeof(JEntry) + strlen(token) : sizeof(JEntry);
+}
+
+/* Bytes of a node; what is uncertain about them goes into the drift. */
+static Size
+node_size(AsynxDoc *doc, AsynxNode *node)
+{
+	return asynx_node_measure(node, &doc->drift);
+}
+
+/* Refuses to nest the held node too deep at the end of a path. */
+static void
+check_depth(AsynxDoc *doc, const AsynxPointer *path)
+{
+	if (asynx_node_deeper(doc->held, asynx_max_document_depth - (int) path->count))
+		asynx_document_too_deep(asynx_max_document_depth);
+}
+
+/* Expands the node in a slot if it is a leaf that has children. */
+static void
+expand(AsynxDoc *doc, AsynxNode **slot)
+{
+	AsynxValue	value;
+	Size		names;
+
+	if (asynx_node_is_expanded(*slot))
+		return;
+	value = asynx_node_value(*slot);
+	if (!asynx_value_is_container(&value))
+		return;
+
+	names = asynx_node_expansion_size(&value);
+	asynx_node_expand(slot, names == 0 ? NULL : keep_bytes(doc, names));
+}
+
+/* Walks to the container that the last token is looked up in, and expands it. */
+static AsynxOutcome
+find_parent(AsynxDoc *doc, const AsynxPointer *path, AsynxNode **parent, const char **last)
+{
+	AsynxNode **slot = &doc->root;
+	const char *token = path->tokens;
+
+	Assert(path->count > 0);
+	expand(doc, slot);
+	for (uint32 i = 1; i < path->count; i++)
+	{
+		AsynxOutcome outcome = asynx_node_child(*slot, token, &slot);
+
+		if (outcome != ASYNX_FOUND)
+			return outcome;
+		expand(doc, slot);
+		token = asynx_token_next(token);
+	}
+	*parent = *slot;
+	*last = token;
+	return ASYNX_FOUND;
+}
+
+/* Adds the held node to an expanded object, in place of a member of the same name. */
+static void
+put_member(AsynxDoc *doc, AsynxNode *object, const char *token)
+{
+	AsynxNode **slot;
+
+	if (asynx_node_child(object, token, &slot) == ASYNX_FOUND)
+	{
+		Size		removed = node_size(doc, *slot) + entry_size(object, token);
+
+		doc->size -= Min(doc->size, removed);
+		fill_slot(doc, slot);
+		return;
+	}
+	asynx_node_add_member(object, token,
+						  keep_bytes(doc, asynx_node_key_size((uint32) strlen(token))),
+						  doc->held);
+	doc->held = NULL;
+}
+
+/* Adds the held node to what should be an expanded array. */
+static AsynxOutcome
+put_element(AsynxDoc *doc, AsynxNode *array, const char *token)
+{
+	uint32		index;
+	AsynxOutcome outcome = asynx_node_place(array, token, &index);
+
+	if (outcome != ASYNX_FOUND)
+		return outcome;
+
+	asynx_node_insert_element(array, index, doc->held);
+	doc->held = NULL;
+	return ASYNX_FOUND;
+}
+
+/* Makes the held node the document. */
+static AsynxOutcome
+put_root(AsynxDoc *doc)
+{
+	fill_slot(doc, &doc->root);
+	doc->size = VARHDRSZ + doc->held_size;
+	doc->drift += DRIFT_PER_LEVEL;
+	settle(doc);
+	return ASYNX_FOUND;
+}
+
+/*
+ * Finds what is at the end of a path without expanding anything: a node if it is
+ * one, else (`node` is NULL) a value inside a leaf.
+ */
+static AsynxOutcome
+locate(AsynxDoc *doc, const AsynxPointer *path, AsynxNode **node, AsynxValue *value)
+{
+	AsynxNode **slot = &doc->root;
+	const char *token = path->tokens;
+	AsynxOutcome outcome = ASYNX_FOUND;
+	uint32		i;
+
+	for (i = 0; i < path->count && asynx_node_is_expanded(*slot); i++)
+	{
+		outcome = asynx_node_child(*slot, token, &slot);
+		if (outcome != ASYNX_FOUND)
+			return outcome;
+		token = asynx_token_next(token);
+	}
+
+	*node = asynx_node_is_expanded(*slot) ? *slot : NULL;
+	if (*node == NULL)
+		*value = asynx_node_value(*slot);
+	for (; i < path->count && outcome == ASYNX_FOUND; i++)
+	{
+		outcome = asynx_value_step(value, token);
+		token = asynx_token_next(token);
+	}
+	return outcome;
+}
+
+/*
+ * The value at the end of a path.  That of an expanded node is written into the
+ * current memory context (`written`, else NULL).
+ */
+static AsynxOutcome
+read_value(AsynxDoc *doc, const AsynxPointer *path, AsynxValue *value, Jsonb **written)
+{
+	AsynxNode  *node;
+	AsynxOutcome outcome = locate(doc, path, &node, value);
+
+	*written = NULL;
+	if (outcome == ASYNX_FOUND && node != NULL)
+	{
+		*written = write_node(node, path->count == 0 ? doc->size + doc->drift : 0);
+		*value = asynx_value_root(*written);
+	}
+	return outcome;
+}
+
+/* Holds a copy of a value. */
+void
+asynx_doc_hold(AsynxDoc *doc, const AsynxValue *value)
+{
+	AsynxValue	kept = keep_value(doc, value);
+
+	hold_kept(doc, &kept);
+}
+
+/* Takes what is at the end of a path (which is not the root) out, and holds it. */
+AsynxOutcome
+asynx_doc_take(AsynxDoc *doc, const AsynxPointer *from)
+{
+	AsynxNode  *parent;
+	const char *token;
+	AsynxOutcome outcome = find_parent(doc, from, &parent, &token);
+
+	if (outcome == ASYNX_FOUND)
+		outcome = asynx_node_take(parent, token, &doc->held);
+	if (outcome != ASYNX_FOUND)
+		return outcome;
+
+	doc->held_size = node_size(doc, doc->held);
+	count_change(doc, from, 0, doc->held_size + entry_size(parent, token));
+	return ASYNX_FOUND;
+}
+
+/* Holds a copy of what is at the end of a path; the two share nothing that can change. */
+AsynxOutcome
+asynx_doc_pick(AsynxDoc *doc, const AsynxPointer *from)
+{
+	MemoryContext caller = MemoryContextSwitchTo(doc->values);
+	AsynxValue	value;
+	Jsonb	   *written;
+	AsynxOutcome outcome = read_value(doc, from, &value, &written);
+
+	MemoryContextSwitchTo(caller);
+	if (outcome != ASYNX_FOUND)
+		return outcome;
+
+	if (written != NULL)
+		doc->retained += VARSIZE(written);
+	hold_kept(doc, &value);
+	return ASYNX_FOUND;
+}
+
+/* Adds what is held: as the document, as a member (in place of another), before an element. */
+AsynxOutcome
+asynx_doc_put(AsynxDoc *doc, const AsynxPointer *path)
+{
+	AsynxNode  *parent;
+	const char *token;
+	AsynxOutcome outcome;
+
+	check_depth(doc, path);
+	if (path->count == 0)
+		return put_root(doc);
+
+	outcome = find_parent(doc, path, &parent, &token);
+	if (outcome != ASYNX_FOUND)
+		return outcome;
+	if (asynx_node_is_object(parent))
+		put_member(doc, parent, token);
+	else if ((outcome = put_element(doc, parent, token)) != ASYNX_FOUND)
+		return outcome;
+
+	count_change(doc, path, doc->held_size + entry_size(parent, token), 0);
+	settle(doc);
+	return ASYNX_FOUND;
+}
+
+/* Puts what is held in place of what is there. */
+AsynxOutcome
+asynx_doc_replace(AsynxDoc *doc, const AsynxPointer *path)
+{
+	AsynxNode  *parent;
+	AsynxNode **slot;
+	const char *token;
+	AsynxOutcome outcome;
+
+	check_depth(doc, path);
+	if (path->count == 0)
+		return put_root(doc);
+
+	outcome = find_parent(doc, path, &parent, &token);
+	if (outcome == ASYNX_FOUND)
+		outcome = asynx_node_child(parent, token, &slot);
+	if (outcome != ASYNX_FOUND)
+		return outcome;
+
+	count_change(doc, path, doc->held_size, node_size(doc, *slot));
+	fill_slot(doc, slot);
+	settle(doc);
+	return ASYNX_FOUND;
+}
+
+/* Forgets what is held. */
+void
+asynx_doc_drop(AsynxDoc *doc)
+{
+	AsynxNode  *node = doc->held;
+
+	doc->held = NULL;
+	asynx_node_free(node);
+	settle(doc);
+}
+
+/* Is there anything at the end of a path? */
+AsynxOutcome
+asynx_doc_find(AsynxDoc *doc, const AsynxPointer *path)
+{
+	AsynxNode  *node;
+	AsynxValue	value;
+
+	return locate(doc, path, &node, &value);
+}
+
+/* Is this value at the end of a path? */
+AsynxOutcome
+asynx_doc_test(AsynxDoc *doc, const AsynxPointer *path, const AsynxValue *value)
+{
+	AsynxValue	found;
+	Jsonb	   *written;
+	AsynxOutcome outcome = read_value(doc, path, &found, &written);
+
+	if (outcome == ASYNX_FOUND && !asynx_value_equal(&found, value))
+		outcome = ASYNX_UNEQUAL;
+	if (written != NULL)
+		pfree(written);
+	return outcome;
+}

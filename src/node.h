@@ -1,0 +1,39 @@
+/*
+ * node.h
+ *	  The nodes of a document's tree: json-c, behind the few calls we need.
+ *
+ * A node is NULL (JSON null), a leaf (an unchanged value somewhere in a jsonb,
+ * which must outlive the node) or an expanded container, whose children are
+ * nodes.  A "slot" is where a node hangs: the document's root, an array's cell,
+ * a member's value.  It is valid until its container changes.
+ */
+#ifndef ASYNX_NODE_H
+#define ASYNX_NODE_H
+
+#include "jsonbwriter.h"
+#include "pointer.h"
+
+typedef struct json_object AsynxNode;
+
+extern AsynxNode *asynx_node_leaf(const AsynxValue *value);
+extern void asynx_node_free(AsynxNode *node);
+extern bool asynx_node_is_expanded(const AsynxNode *node);
+extern AsynxValue asynx_node_value(const AsynxNode *leaf);
+
+extern Size asynx_node_expansion_size(const AsynxValue *container);
+extern void asynx_node_expand(AsynxNode **slot, char *memory);
+extern Size asynx_node_key_size(uint32 len);
+
+extern bool asynx_node_is_object(const AsynxNode *node);
+extern AsynxOutcome asynx_node_child(AsynxNode *container, const char *token, AsynxNode ***slot);
+extern AsynxOutcome asynx_node_place(AsynxNode *container, const char *token, uint32 *index);
+extern void asynx_node_add_member(AsynxNode *object, const char *token, char *memory,
+								  AsynxNode *child);
+extern void asynx_node_insert_element(AsynxNode *array, uint32 index, AsynxNode *child);
+extern AsynxOutcome asynx_node_take(AsynxNode *container, const char *token, AsynxNode **child);
+
+extern Size asynx_node_measure(AsynxNode *node, Size *uncertain);
+extern bool asynx_node_deeper(AsynxNode *node, int levels);
+extern void asynx_node_write(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *node);
+
+#endif							/* ASYNX_NODE_H */
