@@ -9,6 +9,7 @@
 #include "asynx.h"
 
 #include "args.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 /* Raises the error for a NULL argument. */

@@ -30,6 +30,7 @@
 #include "catalog/pg_type.h"
 #include "errors.h"
 #include "jsonbwriter.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "patch.h"
 #include "query.h"

@@ -125,16 +125,9 @@ LoadCurrent(const AsynxWrite *request, AsynxAggregate *current)
 static Jsonb *
 Difference(const Jsonb *source, const Jsonb *target)
 {
-	static Jsonb *null = NULL;
-
-	if (source == NULL && null == NULL)
-	{
-		MemoryContext caller = MemoryContextSwitchTo(TopMemoryContext);
-
-		null = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("null")));
-		MemoryContextSwitchTo(caller);
-	}
-	return asynx_diff(source != NULL ? source : null, target);
+	if (source == NULL)
+		source = DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum("null")));
+	return asynx_diff(source, target);
 }
 
 /* Appends what leads from the current state to the requested one. */

@@ -10,6 +10,7 @@
 
 #include "access/htup_details.h"
 #include "event.h"
+#include "funcapi.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 

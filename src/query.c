@@ -44,6 +44,7 @@ typedef struct RowReceiver
 	AsynxRowFunction row;		/* NULL: rows are counted, not looked at */
 	void	   *arg;			/* for row */
 	MemoryContext context;		/* where row runs */
+	uint64		count;			/* rows received */
 } RowReceiver;
 
 /* Planner settings that take away every plan whose cost grows with the log. */
@@ -87,7 +88,7 @@ PlanOwn(Query *parse, const char *query_string, int cursorOptions, ParamListInfo
 
 /* The planner hook: asynx's own statements, told by their mark, go to PlanOwn(). */
 static PlannedStmt *
-Plan(Query *parse, const char *query_string, int cursorOptions, ParamListInfo params)
+PlanStatement(Query *parse, const char *query_string, int cursorOptions, ParamListInfo params)
 {
 	if (query_string != NULL &&
 		strncmp(query_string, ASYNX_SQL_MARK, strlen(ASYNX_SQL_MARK)) == 0)
@@ -149,7 +150,7 @@ void
 asynx_query_init(void)
 {
 	PreviousPlanner = planner_hook;
-	planner_hook = Plan;
+	planner_hook = PlanStatement;
 }
 
 /*
@@ -236,6 +237,7 @@ ReceiveRow(TupleTableSlot *slot, DestReceiver *self)
 	MemoryContext executor;
 	bool		more;
 
+	receiver->count++;
 	if (receiver->row == NULL)
 		return true;
 
@@ -245,21 +247,15 @@ ReceiveRow(TupleTableSlot *slot, DestReceiver *self)
 	return more;
 }
 
-/* Runs the statement and returns how many rows it returned or wrote. */
-static uint64
+/* Runs the statement, handing its rows to the receiver. */
+static void
 Run(AsynxQuery *query, const Datum *values, const char *nulls, bool read_only,
-	AsynxRowFunction row, void *arg)
+	RowReceiver *receiver)
 {
 	MemoryContext caller = CurrentMemoryContext;
-	RowReceiver receiver = {
-		.pub = {ReceiveRow, StartRows, IgnoreReceiver, IgnoreReceiver, DestNone},
-		.row = row,
-		.arg = arg,
-		.context = caller,
-	};
 	SPIExecuteOptions options = {
 		.read_only = read_only,
-		.dest = &receiver.pub,
+		.dest = &receiver->pub,
 	};
 	int			result;
 
@@ -273,29 +269,48 @@ Run(AsynxQuery *query, const Datum *values, const char *nulls, bool read_only,
 	MemoryContextSwitchTo(caller);
 	if (options.params != NULL)
 		pfree(options.params);
-	return SPI_processed;
+}
+
+/* A receiver for the caller's function, which runs in the current memory context. */
+static RowReceiver
+MakeReceiver(AsynxRowFunction row, void *arg)
+{
+	RowReceiver receiver = {
+		.pub = {ReceiveRow, StartRows, IgnoreReceiver, IgnoreReceiver, DestNone},
+		.row = row,
+		.arg = arg,
+		.context = CurrentMemoryContext,
+	};
+
+	return receiver;
 }
 
 /*
- * Runs a SELECT under the active snapshot and returns the number of rows.
+ * Runs a SELECT under the active snapshot and returns how many rows were looked at.
  * "values" and "nulls" are as for SPI_execute_plan(); "row" may be NULL.
  */
 uint64
 asynx_query_read(AsynxQuery *query, const Datum *values, const char *nulls,
 				 AsynxRowFunction row, void *arg)
 {
-	return Run(query, values, nulls, true, row, arg);
+	RowReceiver receiver = MakeReceiver(row, arg);
+
+	Run(query, values, nulls, true, &receiver);
+	return receiver.count;
 }
 
 /*
  * Runs a statement that writes or locks, under a snapshot of its own, and
- * returns the number of rows; "row" gets what RETURNING says.
+ * returns how many rows it wrote; "row" gets what RETURNING says, and wants it all.
  */
 uint64
 asynx_query_write(AsynxQuery *query, const Datum *values, const char *nulls,
 				  AsynxRowFunction row, void *arg)
 {
-	return Run(query, values, nulls, false, row, arg);
+	RowReceiver receiver = MakeReceiver(row, arg);
+
+	Run(query, values, nulls, false, &receiver);
+	return SPI_processed;
 }
 
 /* Row function: puts the row into the tuplestore that is the argument. */

@@ -22,6 +22,7 @@
 #include "errors.h"
 #include "event.h"
 #include "funcapi.h"
+#include "patch.h"
 #include "query.h"
 #include "replay.h"
 #include "snapshot.h"
