@@ -250,7 +250,9 @@ CALL demo.check_replay(1, :passes);
 \echo
 SELECT step, events, round(seconds, 2) AS seconds, round(events / seconds) AS "events/s"
   FROM demo.timing ORDER BY rank;
-\echo 'One connection, a commit per hundred events.'
+SELECT split_part(current_setting('server_version'), ' ', 1) AS server,
+       current_setting('fsync') AS fsync \gset
+\echo 'PostgreSQL' :server', one connection, a commit per hundred events, fsync' :fsync'.'
 
 -- The sum of it.
 
