@@ -119,7 +119,7 @@ static AsynxQuery SelectOrphan = {
 					 "WHERE CASE WHEN f.head OPERATOR(pg_catalog.=) 0 "
 					 "THEN EXISTS (SELECT FROM asynx.events e, asynx.tombstones t "
 					 " WHERE e.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
-					 " AND e.version OPERATOR(pg_catalog.=) 1 "
+					 " AND e.version OPERATOR(pg_catalog.<) 2 "
 					 " AND t.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
 					 " AND t.position OPERATOR(pg_catalog.>) e.position) "
 					 "ELSE NOT EXISTS (SELECT FROM asynx.events p "

@@ -31,7 +31,11 @@
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
-/* How a fold begins: one row if the aggregate exists, with its snapshot if it is usable. */
+/*
+ * How a fold begins: one row if the aggregate exists, with its snapshot if it
+ * is usable.  "version < 2" rather than "= 1", because the latter would allow the
+ * index on first events, which is of no use without the type.
+ */
 static AsynxQuery SelectStart = {
 	.sql = ASYNX_SQL("SELECT e.aggregate_type, COALESCE(t.schema_version, 1), "
 					 " COALESCE(t.snapshot_every, 0), t.seed, s.version, s.position, s.state "
@@ -48,7 +52,7 @@ static AsynxQuery SelectStart = {
 					 "  AND x.version OPERATOR(pg_catalog.=) s.version "
 					 "  AND x.position OPERATOR(pg_catalog.=) s.position) "
 					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
-					 "AND e.version OPERATOR(pg_catalog.=) 1"),
+					 "AND e.version OPERATOR(pg_catalog.<) 2"),
 	.nargs = 2,
 	.argtypes = {TEXTOID, INT8OID},
 };
