@@ -198,12 +198,15 @@ asynx_value_depth(const AsynxValue *value)
 		return 0;
 
 	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
 	container = value_container(value);
 	cursor_begin(&cursor, container, 0, entry_count(container));
 	while (asynx_cursor_next(&cursor, &child))
 	{
-		if (asynx_value_is_container(&child))
-			deepest = Max(deepest, asynx_value_depth(&child));
+		int			depth = asynx_value_depth(&child);
+
+		if (depth > deepest)
+			deepest = depth;
 	}
 	return deepest + 1;
 }
