@@ -27,7 +27,7 @@ PIECES = $(sort $(wildcard sql/install/*.sql))
 DATA = $(wildcard sql/asynx--*--*.sql)
 DATA_built = asynx--$(ASYNX_VERSION).sql
 
-REGRESS = json_pointer json_patch json_limits json_random topic
+REGRESS = json_diff json_pointer json_patch json_limits json_random topic
 ISOLATION =
 TAP_TESTS = 1
 
