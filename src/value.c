@@ -91,22 +91,6 @@ asynx_value_root(const Jsonb *document)
 	return value;
 }
 
-/* The same value with bytes of its own in `context`. */
-AsynxValue
-asynx_value_copy(const AsynxValue *value, MemoryContext context)
-{
-	AsynxValue	copy = *value;
-
-	if (value->len > 0)
-	{
-		char	   *data = MemoryContextAlloc(context, value->len);
-
-		memcpy(data, value->data, value->len);
-		copy.data = data;
-	}
-	return copy;
-}
-
 /* Places a cursor before `left` children, the first of which is child `index`. */
 static void
 cursor_begin(AsynxCursor *cursor, const JsonbContainer *container, uint32 index, uint32 left)
