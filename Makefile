@@ -43,7 +43,7 @@ PIECES = $(sort $(wildcard sql/install/*.sql))
 DATA = $(wildcard sql/asynx--*--*.sql)
 DATA_built = asynx--$(ASYNX_VERSION).sql
 
-REGRESS = topic
+REGRESS = json_diff json_pointer json_patch json_limits json_random topic
 ISOLATION =
 
 # The TAP programs make clusters of their own, and initdb refuses to run as root.

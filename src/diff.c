@@ -585,7 +585,7 @@ move_late(Diff *diff, EditedArray *array, AsynxMove *move)
 	{
 		const AsynxMove *other = &array->plan.moves[i];
 
-		if (other->early && other->target >= array->target && other->anchor <= move->source)
+		if (other->early && other->target >= array->target && other->anchor < move->source)
 			waiting++;
 	}
 	move_element(diff, front_index(array) + count_left(array, move->source) + waiting,
