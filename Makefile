@@ -43,7 +43,22 @@ PIECES = $(sort $(wildcard sql/install/*.sql))
 DATA = $(wildcard sql/asynx--*--*.sql)
 DATA_built = asynx--$(ASYNX_VERSION).sql
 
-REGRESS = json_diff json_pointer json_patch json_limits json_random topic
+REGRESS = \
+	append \
+	append_many \
+	delete \
+	guard \
+	json_diff \
+	json_limits \
+	json_patch \
+	json_pointer \
+	json_random \
+	read \
+	snapshots \
+	state \
+	topic \
+	types \
+	write
 ISOLATION =
 
 # The TAP programs make clusters of their own, and initdb refuses to run as root.
