@@ -15,6 +15,7 @@ ROOMS = \
 	jsonbwriter \
 	node \
 	patch \
+	patchbuilder \
 	pattern \
 	pointer \
 	value

@@ -67,6 +67,8 @@ static ShimError *handler_error = NULL;
 static char *stack_base;
 static long allocations_left = 0;
 static long checks_left = 0;
+static Size bytes = 0;
+static Size peak_bytes = 0;
 
 MemoryContext TopMemoryContext = NULL;
 MemoryContext CurrentMemoryContext = NULL;
@@ -127,6 +129,16 @@ shim_cancel_check(long n)
 	checks_left = n;
 	InterruptPending = n > 0;
 	return left;
+}
+
+/* The peak so far; a new one starts from what is allocated now. */
+Size
+shim_peak(void)
+{
+	Size		peak = peak_bytes;
+
+	peak_bytes = bytes;
+	return peak;
 }
 
 /* The context behind the server's type. */
@@ -199,6 +211,8 @@ MemoryContextAlloc(MemoryContext context, Size size)
 	chunk->next = owner->chunks;
 	chunk->context = owner;
 	chunk->size = size;
+	bytes += size;
+	peak_bytes = Max(peak_bytes, bytes);
 	if (owner->chunks != NULL)
 	{
 		open_chunk(owner->chunks + 1)->previous = chunk;
@@ -231,6 +245,7 @@ pfree(void *pointer)
 {
 	Chunk	   *chunk = open_chunk(pointer);
 
+	bytes -= chunk->size;
 	relink(chunk->context, chunk->previous, chunk->next);
 	free(chunk);
 }
