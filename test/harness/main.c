@@ -65,7 +65,7 @@ static int	skipped = 0;
 static MemoryContext scratch;
 
 /* Reports a failure. */
-static void pg_attribute_printf(1, 2)
+static void __attribute__((format(printf, 1, 2)))
 fail(const char *format,...)
 {
 	va_list		args;
@@ -112,6 +112,7 @@ same_jsonb(const Jsonb *a, const Jsonb *b)
 	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
 }
 
+/* A document as text. */
 static char *
 print_jsonb(const Jsonb *jsonb)
 {
@@ -540,6 +541,7 @@ run_random(uint64 seed, long rounds)
 	MemoryContextSwitchTo(caller);
 }
 
+/* Reads the options, runs what they ask for, sums up. */
 int
 main(int argc, char **argv)
 {
