@@ -26,6 +26,7 @@ ROOMS = \
 	lock \
 	node \
 	patch \
+	patchbuilder \
 	pattern \
 	pointer \
 	query \

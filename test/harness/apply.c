@@ -248,6 +248,7 @@ apply_operation(Tree **document, const Tree *operation)
 	return take(*document, &path) == NULL ? PATCH_FAILED : NULL;
 }
 
+/* Applies the operations one after the other; an error leaves the document half changed. */
 const char *
 apply_patch(Tree **document, const Tree *patch)
 {

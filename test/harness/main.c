@@ -30,6 +30,11 @@
 /* Patches that one random document lives through. */
 #define FOLD_EVENTS 12
 
+/* A fold of so many events must do with so much memory, and give this. */
+#define LONG_FOLD_EVENTS 40000
+#define LONG_FOLD_BYTES (2 * 1024 * 1024)
+#define LONG_FOLD_RESULT "{\"n\":39996,\"map\":{\"a\":\"b\"},\"list\":[1.0,{\"x\":null}]}"
+
 /* The test suite's documents fit easily; larger faults would take for ever. */
 #define MAX_FAULTS 100000
 
@@ -60,7 +65,7 @@ static int	skipped = 0;
 static MemoryContext scratch;
 
 /* Reports a failure. */
-static void pg_attribute_printf(1, 2)
+static void __attribute__((format(printf, 1, 2)))
 fail(const char *format,...)
 {
 	va_list		args;
@@ -107,6 +112,7 @@ same_jsonb(const Jsonb *a, const Jsonb *b)
 	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
 }
 
+/* A document as text. */
 static char *
 print_jsonb(const Jsonb *jsonb)
 {
@@ -449,6 +455,70 @@ fold_round(void)
 	}
 }
 
+/* Event `i` of a long fold: a new value, an element more or less, a test, a copy. */
+static Jsonb *
+long_fold_patch(int i)
+{
+	static const char *const patches[] = {
+		"[{\"op\":\"replace\",\"path\":\"/n\",\"value\":%d}]",
+		"[{\"op\":\"add\",\"path\":\"/list/0\",\"value\":{\"id\":%d,\"text\":\"more bytes\"}}]",
+		"[{\"op\":\"copy\",\"from\":\"/list\",\"path\":\"/map/copy %d\"}]",
+		"[{\"op\":\"remove\",\"path\":\"/list/0\"},{\"op\":\"remove\",\"path\":\"/map/copy %d\"}]",
+	};
+	const char *error;
+	char		text[256];
+
+	snprintf(text, sizeof(text), patches[i % lengthof(patches)], i - (i % 4 == 3));
+	return tree_to_jsonb(tree_parse(text, strlen(text), &error));
+}
+
+/* Folds many patches, each forgotten at once; the memory must not grow with their number. */
+static void
+long_fold_body(void *argument)
+{
+	static const char start[] = "{\"n\":0,\"list\":[1.0,{\"x\":null}],\"map\":{\"a\":\"b\"}}";
+	const char *error;
+	MemoryContext patches = shim_context_create();
+	AsynxDoc   *doc = asynx_doc_create(CurrentMemoryContext,
+									   tree_to_jsonb(tree_parse(start, strlen(start), &error)));
+
+	for (int i = 0; i < LONG_FOLD_EVENTS; i++)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(patches);
+		Jsonb	   *patch = long_fold_patch(i);
+
+		MemoryContextSwitchTo(caller);
+		asynx_doc_apply(doc, patch);
+		MemoryContextReset(patches);
+	}
+	MemoryContextDelete(patches);
+	*(Jsonb **) argument = asynx_doc_jsonb(doc);
+}
+
+/* Runs a long fold and looks at its result and its memory. */
+static void
+run_long_fold(void)
+{
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+	ShimError	error = {"", ""};
+	Jsonb	   *result = NULL;
+	Size		peak;
+
+	shim_peak();
+	shim_run(long_fold_body, &result, &error);
+	peak = shim_peak();
+	if (result == NULL)
+		fail("long fold: %s: %s", error.sqlstate, error.message);
+	else if (strcmp(print_jsonb(result), LONG_FOLD_RESULT) != 0)
+		fail("long fold: %s", print_jsonb(result));
+	else if (peak > LONG_FOLD_BYTES)
+		fail("long fold: took %zu bytes", peak);
+	else
+		passed++;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(scratch);
+}
+
 /* Runs the random rounds. */
 static void
 run_random(uint64 seed, long rounds)
@@ -471,6 +541,7 @@ run_random(uint64 seed, long rounds)
 	MemoryContextSwitchTo(caller);
 }
 
+/* Reads the options, runs what they ask for, sums up. */
 int
 main(int argc, char **argv)
 {
@@ -495,6 +566,7 @@ main(int argc, char **argv)
 	scratch = shim_context_create();
 	for (int i = optind; i < argc; i++)
 		run_file(argv[i], faults);
+	run_long_fold();
 	run_random(seed, rounds);
 	MemoryContextDelete(scratch);
 	MemoryContextDelete(TopMemoryContext);

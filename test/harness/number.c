@@ -124,6 +124,7 @@ put_header(char *out, bool negative, int weight, int scale)
 	return put_word(out, len, (uint16) weight);
 }
 
+/* Converts a JSON number exactly. */
 uint32
 number_from_text(const char *text, int len, char *out)
 {
@@ -192,6 +193,7 @@ parts_digit(const Parts *parts, int power)
 	return '0' + parts->digits[index] / powers[power - weight * GROUP] % 10;
 }
 
+/* Writes a numeric without an exponent, as the server does. */
 char *
 number_to_text(const char *numeric)
 {
@@ -214,6 +216,7 @@ number_to_text(const char *numeric)
 	return text;
 }
 
+/* Compares without looking at the scale. */
 bool
 number_equal(const char *a, const char *b)
 {

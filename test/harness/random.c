@@ -21,14 +21,19 @@ static const char *const numbers[] = {
 	"0.00001", "100000000", "99999999.99990000"
 };
 
+/* Longer than a move of it. */
+#define LONG_STRING \
+	"a string of a hundred and more bytes, long enough that nobody would rather repeat it than " \
+	"move it around"
+
 static const char *const strings[] = {
 	"", "x", "y", "1", "null", "\xF0\x9F\x99\x82", "some text", "tab\tquote\"backslash\\",
-	"a string of a hundred and more bytes, long enough that nobody would rather repeat it than "
-	"move it around"
+	LONG_STRING
 };
 
 static uint64 state;
 
+/* Begins a sequence; neighbouring seeds give unrelated ones. */
 void
 random_seed(uint64 seed)
 {
@@ -45,12 +50,14 @@ random_below(int n)
 	return (int) ((state * UINT64CONST(0x2545F4914F6CDD1D) >> 33) % (uint64) n);
 }
 
+/* A name of a member. */
 static const char *
 random_name(void)
 {
 	return names[random_below(lengthof(names))];
 }
 
+/* A scalar, most often a number. */
 static Tree *
 random_scalar(void)
 {
@@ -69,6 +76,7 @@ random_scalar(void)
 	}
 }
 
+/* A document of any shape. */
 Tree *
 random_tree(int budget)
 {
@@ -94,6 +102,7 @@ random_tree(int budget)
 	return tree;
 }
 
+/* An array of strings, a few of them equal. */
 Tree *
 random_list(void)
 {
@@ -109,6 +118,7 @@ random_list(void)
 	return list;
 }
 
+/* Takes elements out and puts them in elsewhere. */
 void
 random_shuffle(Tree *array)
 {
@@ -152,6 +162,7 @@ add_child(Tree *tree, Tree *child)
 		tree_set(tree, name, strlen(name), child);
 }
 
+/* Does one of seven things to one container. */
 void
 random_change(Tree *document)
 {
@@ -275,6 +286,7 @@ random_operation(const Tree *document)
 	return operation;
 }
 
+/* Up to three operations; now and then something that is no patch. */
 Tree *
 random_patch(const Tree *document)
 {

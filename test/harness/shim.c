@@ -67,6 +67,8 @@ static ShimError *handler_error = NULL;
 static char *stack_base;
 static long allocations_left = 0;
 static long checks_left = 0;
+static Size bytes = 0;
+static Size peak_bytes = 0;
 
 MemoryContext TopMemoryContext = NULL;
 MemoryContext CurrentMemoryContext = NULL;
@@ -127,6 +129,16 @@ shim_cancel_check(long n)
 	checks_left = n;
 	InterruptPending = n > 0;
 	return left;
+}
+
+/* The peak so far; a new one starts from what is allocated now. */
+Size
+shim_peak(void)
+{
+	Size		peak = peak_bytes;
+
+	peak_bytes = bytes;
+	return peak;
 }
 
 /* The context behind the server's type. */
@@ -199,6 +211,8 @@ MemoryContextAlloc(MemoryContext context, Size size)
 	chunk->next = owner->chunks;
 	chunk->context = owner;
 	chunk->size = size;
+	bytes += size;
+	peak_bytes = Max(peak_bytes, bytes);
 	if (owner->chunks != NULL)
 	{
 		open_chunk(owner->chunks + 1)->previous = chunk;
@@ -208,29 +222,34 @@ MemoryContextAlloc(MemoryContext context, Size size)
 	return close_chunk(chunk);
 }
 
+/* Allocates zeros. */
 void *
 MemoryContextAllocZero(MemoryContext context, Size size)
 {
 	return memset(MemoryContextAlloc(context, size), 0, size);
 }
 
+/* Allocates in the current context. */
 void *
 palloc(Size size)
 {
 	return MemoryContextAlloc(CurrentMemoryContext, size);
 }
 
+/* Allocates zeros in the current context. */
 void *
 palloc0(Size size)
 {
 	return MemoryContextAllocZero(CurrentMemoryContext, size);
 }
 
+/* Frees a chunk at once. */
 void
 pfree(void *pointer)
 {
 	Chunk	   *chunk = open_chunk(pointer);
 
+	bytes -= chunk->size;
 	relink(chunk->context, chunk->previous, chunk->next);
 	free(chunk);
 }
@@ -251,12 +270,14 @@ repalloc(void *pointer, Size size)
 	return moved;
 }
 
+/* The same; there is no limit on sizes here. */
 void *
 repalloc_huge(void *pointer, Size size)
 {
 	return repalloc(pointer, size);
 }
 
+/* Copies a string. */
 char *
 pstrdup(const char *in)
 {
@@ -274,6 +295,7 @@ shim_context_create(void)
 	return (MemoryContext) context;
 }
 
+/* Creates a context; its sizes do not matter here. */
 MemoryContext
 AllocSetContextCreateInternal(MemoryContext parent, const char *name,
 							  Size minContextSize, Size initBlockSize, Size maxBlockSize)
@@ -289,6 +311,7 @@ AllocSetContextCreateInternal(MemoryContext parent, const char *name,
 	return (MemoryContext) context;
 }
 
+/* Puts a callback before those that are there. */
 void
 MemoryContextRegisterResetCallback(MemoryContext context, MemoryContextCallback *callback)
 {
@@ -296,6 +319,7 @@ MemoryContextRegisterResetCallback(MemoryContext context, MemoryContextCallback 
 	shim_context(context)->callbacks = callback;
 }
 
+/* Deletes the children, calls the callbacks, frees the chunks. */
 void
 MemoryContextReset(MemoryContext context)
 {
@@ -314,6 +338,7 @@ MemoryContextReset(MemoryContext context)
 		pfree(owner->chunks + 1);
 }
 
+/* Resets a context, unlinks it from its parent and frees it. */
 void
 MemoryContextDelete(MemoryContext context)
 {
@@ -344,6 +369,7 @@ errstart(int elevel, const char *domain)
 	return true;
 }
 
+/* What ereport(ERROR) calls instead of errstart(). */
 bool
 errstart_cold(int elevel, const char *domain)
 {
@@ -378,6 +404,7 @@ errmsg(const char *format,...)
 	return 0;
 }
 
+/* Keeps the message; none of ours has arguments that matter. */
 int
 errmsg_internal(const char *format,...)
 {
@@ -385,18 +412,21 @@ errmsg_internal(const char *format,...)
 	return 0;
 }
 
+/* Details are not looked at. */
 int
 errdetail(const char *format,...)
 {
 	return 0;
 }
 
+/* Details are not looked at. */
 int
 errdetail_internal(const char *format,...)
 {
 	return 0;
 }
 
+/* Hints are not looked at. */
 int
 errhint(const char *format,...)
 {
@@ -411,6 +441,7 @@ shim_assertion_failed(const char *condition)
 	abort();
 }
 
+/* Refuses to go deeper than STACK_BYTES. */
 void
 check_stack_depth(void)
 {
@@ -433,6 +464,7 @@ ProcessInterrupts(void)
 	}
 }
 
+/* Begins small, so that growing is exercised. */
 void
 initStringInfo(StringInfo str)
 {
@@ -443,6 +475,7 @@ initStringInfo(StringInfo str)
 	str->cursor = 0;
 }
 
+/* Makes room for more bytes and a NUL. */
 void
 enlargeStringInfo(StringInfo str, int needed)
 {
@@ -452,6 +485,7 @@ enlargeStringInfo(StringInfo str, int needed)
 	str->data = repalloc(str->data, str->maxlen);
 }
 
+/* Appends bytes and a NUL. */
 void
 shim_append_bytes(StringInfo str, const void *data, int datalen)
 {
@@ -472,6 +506,7 @@ pg_ultoa_n(uint32 value, char *a)
 	return len;
 }
 
+/* Sorts with the C library. */
 void
 pg_qsort(void *base, size_t nel, size_t elsize, int (*cmp) (const void *, const void *))
 {
@@ -496,12 +531,14 @@ pg_detoast_datum(struct varlena *datum)
 	return datum;
 }
 
+/* The same, for those that would live with a short header. */
 struct varlena *
 pg_detoast_datum_packed(struct varlena *datum)
 {
 	return datum;
 }
 
+/* Equality of two numerics. */
 Datum
 numeric_eq(PG_FUNCTION_ARGS)
 {
@@ -509,6 +546,7 @@ numeric_eq(PG_FUNCTION_ARGS)
 								(const char *) PG_GETARG_POINTER(1)));
 }
 
+/* Calls a function of two arguments. */
 Datum
 DirectFunctionCall2Coll(PGFunction func, Oid collation, Datum arg1, Datum arg2)
 {

@@ -27,6 +27,9 @@ extern void shim_init(void);
 /* Runs `body`; false, with `error` filled in, if it raised an error. */
 extern bool shim_run(void (*body) (void *arg), void *arg, ShimError *error);
 
+/* Most bytes that were allocated at once since the last call. */
+extern Size shim_peak(void);
+
 /* A context with nothing around it. */
 extern MemoryContext shim_context_create(void);
 

@@ -28,6 +28,7 @@ static void print_value(StringInfo out, const Tree *tree);
 static void encode_value(StringInfo out, const Tree *tree);
 static Tree *decode_container(const JsonbContainer *container);
 
+/* A value without bytes or children. */
 Tree *
 tree_create(TreeType type)
 {
@@ -50,12 +51,14 @@ create_scalar(TreeType type, const char *data, int len)
 	return tree;
 }
 
+/* A string. */
 Tree *
 tree_string(const char *data, int len)
 {
 	return create_scalar(TREE_STRING, data, len);
 }
 
+/* A number, from its text. */
 Tree *
 tree_number(const char *text, int len)
 {
@@ -85,6 +88,7 @@ reserve_child(Tree *tree)
 	tree->keys = repalloc(tree->keys, sizeof(Bytes) * tree->capacity);
 }
 
+/* Inserts an element; the key of a member is for the caller to set. */
 void
 tree_insert(Tree *array, int index, Tree *child)
 {
@@ -97,6 +101,7 @@ tree_insert(Tree *array, int index, Tree *child)
 	array->count++;
 }
 
+/* Takes a child out. */
 void
 tree_delete(Tree *container, int index)
 {
@@ -128,6 +133,7 @@ tree_find(const Tree *object, const char *key, int len)
 	return -1 - object->count;
 }
 
+/* A member by name, NULL if there is none. */
 Tree *
 tree_get(const Tree *object, const char *key)
 {
@@ -136,6 +142,7 @@ tree_get(const Tree *object, const char *key)
 	return index < 0 ? NULL : object->children[index];
 }
 
+/* Adds or replaces a member. */
 void
 tree_set(Tree *object, const char *key, int len, Tree *child)
 {
@@ -150,6 +157,7 @@ tree_set(Tree *object, const char *key, int len, Tree *child)
 	object->children[index] = child;
 }
 
+/* A copy that shares nothing. */
 Tree *
 tree_copy(const Tree *tree)
 {
@@ -206,6 +214,7 @@ peek(const Parser *parser)
 	return parser->at < parser->end ? *parser->at : '\0';
 }
 
+/* Skips what may stand between tokens. */
 static void
 skip_blanks(Parser *parser)
 {
@@ -224,6 +233,7 @@ accept(Parser *parser, char c)
 	return true;
 }
 
+/* Takes a character that must come next. */
 static void
 expect(Parser *parser, char c)
 {
@@ -251,6 +261,7 @@ parse_hex(Parser *parser)
 	return value;
 }
 
+/* Appends a character. */
 static void
 append_utf8(StringInfo out, unsigned c)
 {
@@ -337,6 +348,7 @@ skip_digits(Parser *parser)
 		parser->at++;
 }
 
+/* Reads a number; JSON's grammar is stricter than strtod(). */
 static Tree *
 parse_number(Parser *parser)
 {
@@ -363,6 +375,7 @@ parse_number(Parser *parser)
 	return parser->error == NULL ? tree_number(start, parser->at - start) : NULL;
 }
 
+/* Reads an array. */
 static Tree *
 parse_array(Parser *parser)
 {
@@ -378,6 +391,7 @@ parse_array(Parser *parser)
 	return array;
 }
 
+/* Reads an object. */
 static Tree *
 parse_object(Parser *parser)
 {
@@ -442,6 +456,7 @@ parse_value(Parser *parser)
 	}
 }
 
+/* Reads a text that must be one value. */
 Tree *
 tree_parse(const char *text, Size len, const char **error)
 {
@@ -455,12 +470,14 @@ tree_parse(const char *text, Size len, const char **error)
 	return parser.error == NULL ? tree : NULL;
 }
 
+/* Appends a C string. */
 static void
 append_text(StringInfo out, const char *text)
 {
 	appendBinaryStringInfo(out, text, strlen(text));
 }
 
+/* Prints a string, escaped where it must be. */
 static void
 print_string(StringInfo out, const Bytes *bytes)
 {
@@ -483,6 +500,7 @@ print_string(StringInfo out, const Bytes *bytes)
 	append_text(out, "\"");
 }
 
+/* Prints an array or an object. */
 static void
 print_children(StringInfo out, const Tree *tree)
 {
@@ -501,6 +519,7 @@ print_children(StringInfo out, const Tree *tree)
 	append_text(out, tree->type == TREE_ARRAY ? "]" : "}");
 }
 
+/* Prints any value. */
 static void
 print_value(StringInfo out, const Tree *tree)
 {
@@ -516,6 +535,7 @@ print_value(StringInfo out, const Tree *tree)
 		print_children(out, tree);
 }
 
+/* Prints a document without blanks. */
 char *
 tree_print(const Tree *tree)
 {
@@ -534,6 +554,7 @@ encode_padding(StringInfo out)
 		appendBinaryStringInfo(out, "\0", 1);
 }
 
+/* Appends four bytes. */
 static void
 encode_word(StringInfo out, uint32 word)
 {
@@ -607,6 +628,7 @@ encode_value(StringInfo out, const Tree *tree)
 		encode_container(out, tree, JB_FOBJECT);
 }
 
+/* Builds a document's jsonb. */
 Jsonb *
 tree_to_jsonb(const Tree *tree)
 {
@@ -683,6 +705,7 @@ decode_container(const JsonbContainer *container)
 	return tree;
 }
 
+/* Reads a document's jsonb. */
 Tree *
 tree_from_jsonb(const Jsonb *jsonb)
 {
