@@ -26,6 +26,7 @@ ROOMS = \
 	lock \
 	node \
 	patch \
+	patchbuilder \
 	pattern \
 	pointer \
 	query \
@@ -43,7 +44,22 @@ PIECES = $(sort $(wildcard sql/install/*.sql))
 DATA = $(wildcard sql/asynx--*--*.sql)
 DATA_built = asynx--$(ASYNX_VERSION).sql
 
-REGRESS = topic
+REGRESS = \
+	append \
+	append_many \
+	delete \
+	guard \
+	json_diff \
+	json_limits \
+	json_patch \
+	json_pointer \
+	json_random \
+	read \
+	snapshots \
+	state \
+	topic \
+	types \
+	write
 ISOLATION =
 
 # The TAP programs make clusters of their own, and initdb refuses to run as root.

@@ -69,7 +69,7 @@ typedef struct Batch
 	int			pending;		/* how many these are */
 	BatchStream *streams;		/* groups of sorted */
 	int			nstreams;
-	int			current;		/* element being looked at, for the error context */
+	int			current;		/* element being looked at, for the error context; -1 = none */
 } Batch;
 
 /* The columns of the batch as arrays, then the streams' ids, heads and types. */
@@ -147,9 +147,16 @@ MemberText(const AsynxValue *value, const char *name)
 	return cstring_to_text_with_len(value->data, value->len);
 }
 
-/* A member that must be an integer not below "least". */
+/* Is one numeric below the other? */
+static bool
+IsBelow(Datum a, Datum b)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_lt, a, b));
+}
+
+/* A member that must be an integer in a range. */
 static int64
-MemberInteger(const AsynxValue *value, const char *name, int64 least)
+MemberInteger(const AsynxValue *value, const char *name, int64 least, int64 most)
 {
 	Datum		number;
 	Datum		integer;
@@ -157,12 +164,14 @@ MemberInteger(const AsynxValue *value, const char *name, int64 least)
 	if (value->tag != ASYNX_NUMERIC)
 		RefuseMember(name, "a number");
 	number = PointerGetDatum(value->data);
+	if (IsBelow(number, NumericGetDatum(int64_to_numeric(least))) ||
+		IsBelow(NumericGetDatum(int64_to_numeric(most)), number))
+		RefuseMember(name, psprintf("between %lld and %lld", (long long) least, (long long) most));
+
 	integer = DirectFunctionCall1(numeric_int8, number);
 	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, number,
 										  DirectFunctionCall1(int8_numeric, integer))))
 		RefuseMember(name, "an integer");
-	if (DatumGetInt64(integer) < least)
-		RefuseMember(name, psprintf("at least %lld", (long long) least));
 	return DatumGetInt64(integer);
 }
 
@@ -228,11 +237,12 @@ SetMember(BatchItem *item, const AsynxValue *key, const AsynxValue *value)
 	else if (strcmp(name, "event_name") == 0)
 		append->event_name = MemberText(value, name);
 	else if (strcmp(name, "version") == 0)
-		append->version = MemberInteger(value, name, 1);
+		append->version = MemberInteger(value, name, 1, PG_INT64_MAX);
 	else if (strcmp(name, "aggregate_type") == 0)
 		append->aggregate_type = value->tag == ASYNX_NULL ? NULL : MemberText(value, name);
 	else if (strcmp(name, "schema_version") == 0)
-		append->schema_version = value->tag == ASYNX_NULL ? 0 : MemberInteger(value, name, 1);
+		append->schema_version = value->tag == ASYNX_NULL ? 0 :
+			MemberInteger(value, name, 1, PG_INT32_MAX);
 	else if (strcmp(name, "occurred_at") == 0 && value->tag != ASYNX_NULL)
 		SetOccurredAt(item, value);
 	else if (strcmp(name, "id") == 0 && value->tag != ASYNX_NULL)
@@ -286,7 +296,10 @@ ReadItem(const AsynxValue *element, BatchItem *item)
 static void
 DescribeItem(void *arg)
 {
-	errcontext("event %d of the batch, counted from 0", ((Batch *) arg)->current);
+	const Batch *batch = (const Batch *) arg;
+
+	if (batch->current >= 0)
+		errcontext("event %d of the batch, counted from 0", batch->current);
 }
 
 /* Reads the array. */
@@ -630,7 +643,7 @@ RefuseRace(const Batch *batch, uint64 stored)
 int64
 asynx_batch_append(const Jsonb *events)
 {
-	Batch		batch = {0};
+	Batch		batch = {.current = -1};
 	uint64		stored;
 	ErrorContextCallback callback = {
 		.previous = error_context_stack,

@@ -62,6 +62,15 @@ static planner_hook_type PreviousPlanner = NULL;
 /* Owner of the tables, InvalidOid when it must be looked up (again). */
 static Oid	StoreOwner = InvalidOid;
 
+/* Plans a statement as it would be without us. */
+static PlannedStmt *
+PlanAsUsual(Query *parse, const char *query_string, int cursorOptions, ParamListInfo params)
+{
+	if (PreviousPlanner != NULL)
+		return PreviousPlanner(parse, query_string, cursorOptions, params);
+	return standard_planner(parse, query_string, cursorOptions, params);
+}
+
 /*
  * Plans a statement of asynx's without the plans that are only good while the
  * tables are small.
@@ -80,23 +89,21 @@ PlanOwn(Query *parse, const char *query_string, int cursorOptions, ParamListInfo
 		(void) set_config_option(GrowthSettings[i], "off", PGC_USERSET, PGC_S_SESSION,
 								 GUC_ACTION_SAVE, true, 0, false);
 
-	plan = standard_planner(parse, query_string, cursorOptions, params);
+	plan = PlanAsUsual(parse, query_string, cursorOptions, params);
 
 	AtEOXact_GUC(true, level);
 	return plan;
 }
 
-/* The planner hook: asynx's own statements, told by their mark, go to PlanOwn(). */
+/* The planner hook: asynx's own statements are told by their mark. */
 static PlannedStmt *
 PlanStatement(Query *parse, const char *query_string, int cursorOptions, ParamListInfo params)
 {
-	if (query_string != NULL &&
-		strncmp(query_string, ASYNX_SQL_MARK, strlen(ASYNX_SQL_MARK)) == 0)
-		return PlanOwn(parse, query_string, cursorOptions, params);
+	bool		own = query_string != NULL &&
+		strncmp(query_string, ASYNX_SQL_MARK, strlen(ASYNX_SQL_MARK)) == 0;
 
-	if (PreviousPlanner != NULL)
-		return PreviousPlanner(parse, query_string, cursorOptions, params);
-	return standard_planner(parse, query_string, cursorOptions, params);
+	return own ? PlanOwn(parse, query_string, cursorOptions, params) :
+		PlanAsUsual(parse, query_string, cursorOptions, params);
 }
 
 /* Forgets the owner: something in pg_class has changed. */
