@@ -24,7 +24,7 @@ SELECT c.relname, a.attname AS uncommented FROM pg_attribute a JOIN pg_class c O
 WHERE c.relnamespace = 'asynx'::regnamespace AND (c.relname = 'events' OR c.relkind = 'v') AND a.attnum > 0 AND NOT a.attisdropped
   AND col_description(c.oid, a.attnum) IS NULL ORDER BY 1, 2;
 -- A comment is a sentence about the object, not its name.
-SELECT count(*) > 50 AS many, count(*) FILTER (WHERE length(description) < 15) AS too_short,
+SELECT count(*) > 50 AS many, count(*) FILTER (WHERE length(description) < 12) AS too_short,
        count(*) FILTER (WHERE description ~ E'[\n\t]| $|^ ') AS untidy
 FROM pg_description s JOIN pg_depend d ON (d.classid, d.objid) = (s.classoid, s.objoid) AND d.deptype = 'e'
 JOIN pg_extension x ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = x.oid AND x.extname = 'asynx';

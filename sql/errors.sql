@@ -4,11 +4,14 @@ CREATE EXTENSION IF NOT EXISTS asynx;
 RESET client_min_messages;
 
 -- The conditions that the store, the states and the JSON functions can raise.
+-- Which SQLSTATE a statement ends with; what it did is undone.
 CREATE FUNCTION pg_temp.sqlstate_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
   EXECUTE statement;
+  RAISE SQLSTATE 'UNDO0';
+EXCEPTION WHEN SQLSTATE 'UNDO0' THEN
   RETURN 'none';
-EXCEPTION WHEN OTHERS THEN
+WHEN OTHERS THEN
   RETURN SQLSTATE;
 END $$;
 SELECT version FROM asynx.append('errors-1', 1, 'e', '[{"op":"add","path":"","value":{"n":1}}]');
@@ -109,7 +112,7 @@ INSERT INTO hostile VALUES
   ('timestamptz', $$NULL$$), ('timestamptz', $$'infinity'$$), ('timestamptz', $$'-infinity'$$), ('timestamptz', $$'294276-12-31 23:59:59.999999+00'$$), ('timestamptz', $$'4713-01-01 00:00:00 BC'$$),
   ('interval', $$NULL$$), ('interval', $$'0'$$), ('interval', $$'-1 s'$$), ('interval', $$'178000000 years'$$), ('interval', $$'-178000000 years'$$),
   ('boolean', $$NULL$$), ('boolean', $$true$$), ('boolean', $$false$$),
-  ('regclass', $$NULL$$), ('regclass', $$0$$), ('regclass', $$4294967295$$), ('regclass', $$'pg_class'$$), ('regclass', $$'asynx.events'$$);
+  ('regclass', $$NULL$$), ('regclass', $$'pg_class'$$), ('regclass', $$'asynx.events'$$);
 CREATE TEMPORARY TABLE tame (type regtype, value text);
 INSERT INTO tame VALUES ('text', $$'errors-1'$$), ('bigint', '1'), ('integer', '1'), ('jsonb', $$'[]'$$), ('uuid', 'gen_random_uuid()'),
   ('timestamptz', 'now()'), ('interval', $$'1 s'$$), ('boolean', 'false'), ('regclass', $$'asynx.positions'$$);
@@ -121,21 +124,12 @@ SELECT DISTINCT p.oid::regprocedure::text AS function, format(
          WHEN others = 'tame' THEN tame.value
          WHEN others = 'hostile' THEN coalesce((SELECT h.value FROM hostile h WHERE h.type = argument.type AND h.value <> 'NULL'
                                                 ORDER BY md5(hostile.value || h.value || argument.n || p.proname) LIMIT 1), 'NULL')
-         ELSE 'NULL' END, argument.type), ', ' ORDER BY argument.n)
+         ELSE 'NULL' END, argument.type::regtype), ', ' ORDER BY argument.n)
      FROM unnest(p.proargtypes) WITH ORDINALITY AS argument (type, n) LEFT JOIN tame ON tame.type = argument.type)) AS statement
 FROM pg_proc p, generate_series(1, p.pronargs) AS place, hostile, unnest(ARRAY['tame', 'hostile', 'NULL']) AS others
 WHERE p.pronamespace = 'asynx'::regnamespace AND p.prokind <> 'a' AND NOT 'internal'::regtype = ANY (p.proargtypes)
   AND hostile.type = p.proargtypes[place - 1];
-CREATE FUNCTION pg_temp.undone(statement text) RETURNS text LANGUAGE plpgsql AS $$
-BEGIN
-  EXECUTE statement;
-  RAISE SQLSTATE 'UNDO0';
-EXCEPTION WHEN SQLSTATE 'UNDO0' THEN
-  RETURN 'none';
-WHEN OTHERS THEN
-  RETURN SQLSTATE;
-END $$;
-CREATE TEMPORARY TABLE outcomes AS SELECT function, statement, pg_temp.undone(statement) AS raised FROM calls;
+CREATE TEMPORARY TABLE outcomes AS SELECT function, statement, pg_temp.sqlstate_of(statement) AS raised FROM calls;
 SELECT count(*) > 2000 AS many_calls, count(DISTINCT function) > 25 AS many_functions FROM outcomes;
 SELECT raised, left(min(statement), 200) AS example FROM outcomes
 WHERE raised !~ '^(none|SX...|22...|55006|42710|42704|42809|42P01|42883)$' GROUP BY raised ORDER BY raised;
