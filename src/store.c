@@ -165,7 +165,7 @@ asynx_store_check_next(const AsynxAppend *request, int64 head)
 }
 
 /* Raises 40001: the stream moved after the transaction's snapshot. */
-static void pg_attribute_noreturn()
+pg_noreturn static void
 RefuseMoved(const text *aggregate_id)
 {
 	ereport(ERROR,

@@ -34,6 +34,6 @@ extern bool asynx_store_is_repeat(const AsynxAppend *request, const AsynxStoredE
 extern void asynx_store_check_next(const AsynxAppend *request, int64 head);
 extern void asynx_store_check_type(const AsynxAppend *request, const text *type);
 extern void asynx_store_check_not_moved(const text *aggregate_id, int64 head);
-extern void asynx_store_refuse_erased(const AsynxAppend *request) pg_attribute_noreturn();
+pg_noreturn extern void asynx_store_refuse_erased(const AsynxAppend *request);
 
 #endif							/* ASYNX_STORE_H */
