@@ -12,6 +12,9 @@
 #endif
 
 #include "storage/proc.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
 /* 18 has it, in front of the declaration; the older ones know the attribute by another name. */
 #ifndef pg_noreturn
