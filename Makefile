@@ -15,6 +15,7 @@ ROOMS = \
 	command \
 	diff \
 	doc \
+	erase \
 	event \
 	feed \
 	guard \

@@ -46,6 +46,7 @@
 #include "access/htup_details.h"
 #include "access/relation.h"
 #include "access/xlog.h"
+#include "catalog/pg_class.h"
 #include "commands/sequence.h"
 #include "errors.h"
 #include "fmgr.h"
@@ -149,12 +150,18 @@ static int64
 LastValue(Oid sequence, XLogRecPtr *logged)
 {
 	Relation	relation = relation_open(sequence, AccessShareLock);
-	Buffer		buffer = ReadBuffer(relation, 0);
+	Buffer		buffer;
 	Page		page;
 	HeapTupleData tuple;
 	Form_pg_sequence_data data;
 	int64		last;
 
+	if (relation->rd_rel->relkind != RELKIND_SEQUENCE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a sequence", RelationGetRelationName(relation))));
+
+	buffer = ReadBuffer(relation, 0);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
 	page = BufferGetPage(buffer);
 	tuple.t_data = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));

@@ -12,7 +12,7 @@
  * A snapshot is usable if the very event it was taken at, known by its
  * position, is still stored, and if its schema version is the type's.
  *
- * Folding never writes.  preload() leaves a snapshot, if it may (snapshot.c).
+ * Folding never writes; who leaves snapshots is told in snapshot.c.
  */
 #include "asynx.h"
 
@@ -25,7 +25,6 @@
 #include "patch.h"
 #include "query.h"
 #include "replay.h"
-#include "snapshot.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -339,7 +338,6 @@ Replay(const text *aggregate_id, int64 from_version, int64 to_version, ReturnSet
 PG_FUNCTION_INFO_V1(asynx_get);
 PG_FUNCTION_INFO_V1(asynx_get_version);
 PG_FUNCTION_INFO_V1(asynx_get_at);
-PG_FUNCTION_INFO_V1(asynx_preload);
 PG_FUNCTION_INFO_V1(asynx_replay);
 
 /* asynx.get(aggregate_id text) returns jsonb; raises aggregate_not_found */
@@ -394,25 +392,6 @@ asynx_get_at(PG_FUNCTION_ARGS)
 	asynx_query_end(&scope);
 
 	return ReturnState(fcinfo, &aggregate);
-}
-
-/* asynx.preload(aggregate_id text) returns void: leaves a snapshot, if it may */
-Datum
-asynx_preload(PG_FUNCTION_ARGS)
-{
-	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
-	AsynxQueryScope scope;
-	AsynxAggregate aggregate;
-
-	asynx_query_begin(&scope);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
-	PopActiveSnapshot();
-	if (aggregate.version > aggregate.snapshot_version)
-		asynx_snapshot_offer(aggregate_id, &aggregate);
-	asynx_query_end(&scope);
-
-	PG_RETURN_VOID();
 }
 
 /* asynx.replay(aggregate_id, from_version, to_version) returns setof asynx.event; 0 = the end */

@@ -30,13 +30,14 @@ our @EXPORT = qw(
 # The barrier of start_together(), an advisory lock that nothing else takes.
 my $barrier = 4711;
 
-# A started cluster with asynx preloaded and created in database "postgres".
+# A started cluster with asynx preloaded and created in database "postgres"; "init"
+# goes to Cluster::init().
 sub store_node
 {
-	my ($name, $conf) = @_;
+	my ($name, $conf, %init) = @_;
 	my $node = PostgreSQL::Test::Cluster->new($name);
 
-	$node->init;
+	$node->init(%init);
 	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'asynx'\n");
 	$node->append_conf('postgresql.conf', "autovacuum = off\n");
 	$node->append_conf('postgresql.conf', $conf) if defined $conf;
