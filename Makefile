@@ -48,17 +48,24 @@ DATA_built = asynx--$(ASYNX_VERSION).sql
 REGRESS = \
 	append \
 	append_many \
+	comments \
 	delete \
+	errors \
 	guard \
+	hijack \
 	json_diff \
 	json_limits \
 	json_patch \
 	json_pointer \
 	json_random \
+	limits \
+	numbers \
 	read \
+	roles \
 	snapshots \
 	state \
 	topic \
+	transactions \
 	types \
 	write
 ISOLATION =
