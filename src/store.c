@@ -23,8 +23,7 @@
  *	  begin again.  What 2 and 3 look at is the newest there is.
  *
  * 5. Whoever writes locks the event table first (asynx_query_begin_write) and
- *	  looks afterwards; creating and dropping types locks it against writers
- *	  (aggtype.c).
+ *	  looks afterwards; dropping a type locks it against writers (aggtype.c).
  */
 #include "asynx.h"
 
