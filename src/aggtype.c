@@ -144,7 +144,10 @@ Insert(const text *name, const AsynxType *type)
 	return asynx_query_write(&InsertType, values, nulls, NULL, NULL) > 0;
 }
 
-/* Tells why an UPDATE found no row: the type is unknown, or its version would shrink. */
+/*
+ * Tells why an UPDATE found no row: the type is unknown, or newer than the
+ * transaction's snapshot, or its version would shrink.
+ */
 static void
 RefuseUpdate(const text *name, int32 schema_version)
 {
@@ -157,6 +160,12 @@ RefuseUpdate(const text *name, int32 schema_version)
 
 	if (!found)
 		asynx_type_refuse_unknown(name);
+	if (schema_version >= type.schema_version || schema_version == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("could not serialize access to aggregate type \"%s\"",
+						text_to_cstring(name)),
+				 errhint("The transaction might succeed if retried.")));
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("schema version of aggregate type \"%s\" cannot become %d",
@@ -184,8 +193,7 @@ asynx_create_aggregate_type(PG_FUNCTION_ARGS)
 		asynx_document_check(type.seed);
 
 	asynx_query_begin(&scope);
-	if (IsDefault(name))
-		CheckNoEvents(name);
+	CheckNoEvents(name);
 	if (!Insert(name, &type))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),

@@ -20,6 +20,6 @@ typedef struct AsynxType
 
 /* These run within a query scope, under the active snapshot. */
 extern bool asynx_type_read(const text *name, AsynxType *type);
-extern void asynx_type_refuse_unknown(const text *name) pg_attribute_noreturn();
+pg_noreturn extern void asynx_type_refuse_unknown(const text *name);
 
 #endif							/* ASYNX_AGGTYPE_H */

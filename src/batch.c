@@ -2,21 +2,24 @@
  * batch.c
  *	  append_many(): many events in one statement, all or nothing.
  *
- * 1. The array is read into requests as append() knows them.  Those that repeat
- *	  what is stored (only they can who carry an id) are set aside.
+ * 1. The array is read into requests as append() knows them.
  *
- * 2. The rest is grouped by aggregate.  One statement reads the current version
- *	  and type of each, and everything that is wrong with a stream is found here,
- *	  where it can be explained: a conflict, a gap, another type.
+ * 2. Those that repeat what is stored (only they can who carry an id) are set
+ *	  aside, the rest is grouped by aggregate.  One statement reads the tip of
+ *	  each stream: its last version, that event's position, its type.  Everything
+ *	  that is wrong with a stream is found here, where it can be explained: a
+ *	  conflict, a gap, another type.
  *
  * 3. One INSERT stores the batch in the order of the array, and so draws the
  *	  positions in that order.  It begins with a check, under the very snapshot
- *	  of the INSERT, that each stream still is where step 2 saw it; if not, it
- *	  stores nothing and step 2 is repeated.  A row that loses a race for its
- *	  version is an error, and the statement is undone with the transaction.
+ *	  of the INSERT, that each tip still is the event that step 2 saw; if not, it
+ *	  stores nothing.  It also stores nothing if every row lost a race for its
+ *	  version, as when the same batch was sent twice at once.  Then step 2 is
+ *	  repeated.  If only some rows lost, the batch is refused, and what was
+ *	  stored of it is undone with the transaction.
  *
- * 4. As in append(), a newer snapshot must still see what the streams continue
- *	  (store.c, 3).
+ * 4. As in append(), the tips must still be the same under a snapshot newer than
+ *	  the INSERT (store.c, 3 and 4).
  *
  * The order in which rows are inserted is the array's: two batches that touch
  * the same aggregates in another order can deadlock, and one is then aborted.
@@ -38,6 +41,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 #include "value.h"
@@ -48,6 +52,8 @@ typedef struct BatchItem
 	AsynxAppend append;			/* the request; its pointers may point into this struct */
 	TimestampTz occurred_at;	/* given or, at the INSERT, now */
 	pg_uuid_t	id;				/* given or random */
+	text	   *type;			/* that of its stream */
+	int32		schema_version; /* given or the type's */
 	bool		repeated;		/* is stored already */
 } BatchItem;
 
@@ -57,6 +63,7 @@ typedef struct BatchStream
 	BatchItem **items;			/* in the order of the array */
 	int			count;
 	int64		head;			/* current version, 0 if the aggregate does not exist */
+	int64		tip;			/* position of the event at head */
 	text	   *type;			/* its type, or that of its first item */
 } BatchStream;
 
@@ -69,10 +76,10 @@ typedef struct Batch
 	int			pending;		/* how many these are */
 	BatchStream *streams;		/* groups of sorted */
 	int			nstreams;
-	int			current;		/* element being looked at, for the error context */
+	int			current;		/* element being looked at, for the error context; -1 = none */
 } Batch;
 
-/* The columns of the batch as arrays, then the streams' ids, heads and types. */
+/* The columns of the batch as arrays, then the streams' ids, heads, tips and types. */
 static AsynxQuery InsertBatch = {
 	.sql = ASYNX_SQL("INSERT INTO asynx.events "
 					 "(aggregate_id, version, id, aggregate_type, event_name, schema_version, "
@@ -87,50 +94,50 @@ static AsynxQuery InsertBatch = {
 					 " schema_version, occurred_at, patch, metadata) "
 					 "WHERE NOT EXISTS (SELECT "
 					 " FROM ROWS FROM (pg_catalog.unnest($10), pg_catalog.unnest($11), "
-					 "  pg_catalog.unnest($12)) AS f (aggregate_id, head, aggregate_type) "
+					 "  pg_catalog.unnest($12)) AS f (aggregate_id, head, tip) "
 					 " LEFT JOIN asynx.events p "
 					 "  ON p.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
 					 "  AND p.version OPERATOR(pg_catalog.=) GREATEST(f.head, 1) "
-					 " WHERE CASE WHEN f.head OPERATOR(pg_catalog.=) 0 "
-					 "  THEN p.version IS NOT NULL "
-					 "  ELSE p.version IS NULL "
-					 "   OR p.aggregate_type OPERATOR(pg_catalog.<>) f.aggregate_type END) "
+					 " WHERE COALESCE(p.position, 0) OPERATOR(pg_catalog.<>) f.tip) "
 					 "ON CONFLICT (aggregate_id, version) DO NOTHING"),
 	.nargs = 12,
 	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
 		INT4ARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
-	TEXTARRAYOID, INT8ARRAYOID, TEXTARRAYOID},
+	TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
 };
 
-static AsynxQuery SelectHeads = {
-	.sql = ASYNX_SQL("SELECT f.n, h.version, h.aggregate_type "
+static AsynxQuery SelectTips = {
+	.sql = ASYNX_SQL("SELECT f.n, h.version, h.position, h.aggregate_type "
 					 "FROM pg_catalog.unnest($1) WITH ORDINALITY AS f (aggregate_id, n), "
-					 "LATERAL (SELECT e.version, e.aggregate_type FROM asynx.events e "
+					 "LATERAL (SELECT e.version, e.position, e.aggregate_type "
+					 " FROM asynx.events e "
 					 " WHERE e.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
 					 " ORDER BY e.version DESC LIMIT 1) h"),
 	.nargs = 1,
 	.argtypes = {TEXTARRAYOID},
 };
 
-/* A stream whose predecessor has gone, or whose id was forgotten after its position was drawn. */
+/*
+ * A stream whose tip is another event by now; for a new one, an id that was
+ * forgotten after the position of its version 1 was drawn.
+ */
 static AsynxQuery SelectOrphan = {
-	.sql = ASYNX_SQL("SELECT f.n FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) "
-					 "WITH ORDINALITY AS f (aggregate_id, head, n) "
+	.sql = ASYNX_SQL("SELECT f.n FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), "
+					 " pg_catalog.unnest($3)) WITH ORDINALITY AS f (aggregate_id, head, tip, n) "
+					 "LEFT JOIN asynx.events p "
+					 " ON p.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 " AND p.version OPERATOR(pg_catalog.=) GREATEST(f.head, 1) "
 					 "WHERE CASE WHEN f.head OPERATOR(pg_catalog.=) 0 "
-					 "THEN EXISTS (SELECT FROM asynx.events e, asynx.tombstones t "
-					 " WHERE e.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
-					 " AND e.version OPERATOR(pg_catalog.=) 1 "
-					 " AND t.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
-					 " AND t.position OPERATOR(pg_catalog.>) e.position) "
-					 "ELSE NOT EXISTS (SELECT FROM asynx.events p "
-					 " WHERE p.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
-					 " AND p.version OPERATOR(pg_catalog.=) f.head) END LIMIT 1"),
-	.nargs = 2,
-	.argtypes = {TEXTARRAYOID, INT8ARRAYOID},
+					 "THEN EXISTS (SELECT FROM asynx.tombstones t "
+					 " WHERE t.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 " AND t.position OPERATOR(pg_catalog.>) p.position) "
+					 "ELSE COALESCE(p.position, 0) OPERATOR(pg_catalog.<>) f.tip END LIMIT 1"),
+	.nargs = 3,
+	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
 };
 
 /* Raises 22023 for a member that is not what it should be. */
-static void
+pg_noreturn static void
 RefuseMember(const char *name, const char *expected)
 {
 	ereport(ERROR,
@@ -147,9 +154,16 @@ MemberText(const AsynxValue *value, const char *name)
 	return cstring_to_text_with_len(value->data, value->len);
 }
 
-/* A member that must be an integer not below "least". */
+/* Is one numeric below the other? */
+static bool
+IsBelow(Datum a, Datum b)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_lt, a, b));
+}
+
+/* A member that must be an integer in a range. */
 static int64
-MemberInteger(const AsynxValue *value, const char *name, int64 least)
+MemberInteger(const AsynxValue *value, const char *name, int64 least, int64 most)
 {
 	Datum		number;
 	Datum		integer;
@@ -157,12 +171,14 @@ MemberInteger(const AsynxValue *value, const char *name, int64 least)
 	if (value->tag != ASYNX_NUMERIC)
 		RefuseMember(name, "a number");
 	number = PointerGetDatum(value->data);
+	if (IsBelow(number, NumericGetDatum(int64_to_numeric(least))) ||
+		IsBelow(NumericGetDatum(int64_to_numeric(most)), number))
+		RefuseMember(name, psprintf("between %lld and %lld", (long long) least, (long long) most));
+
 	integer = DirectFunctionCall1(numeric_int8, number);
 	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, number,
 										  DirectFunctionCall1(int8_numeric, integer))))
 		RefuseMember(name, "an integer");
-	if (DatumGetInt64(integer) < least)
-		RefuseMember(name, psprintf("at least %lld", (long long) least));
 	return DatumGetInt64(integer);
 }
 
@@ -201,7 +217,7 @@ SetId(BatchItem *item, const AsynxValue *value)
 }
 
 /* Raises 22023 for a member that append() has no parameter for. */
-static void
+pg_noreturn static void
 RefuseUnknownMember(const AsynxValue *key)
 {
 	ereport(ERROR,
@@ -228,11 +244,12 @@ SetMember(BatchItem *item, const AsynxValue *key, const AsynxValue *value)
 	else if (strcmp(name, "event_name") == 0)
 		append->event_name = MemberText(value, name);
 	else if (strcmp(name, "version") == 0)
-		append->version = MemberInteger(value, name, 1);
+		append->version = MemberInteger(value, name, 1, PG_INT64_MAX);
 	else if (strcmp(name, "aggregate_type") == 0)
 		append->aggregate_type = value->tag == ASYNX_NULL ? NULL : MemberText(value, name);
 	else if (strcmp(name, "schema_version") == 0)
-		append->schema_version = value->tag == ASYNX_NULL ? 0 : MemberInteger(value, name, 1);
+		append->schema_version = value->tag == ASYNX_NULL ? 0 :
+			MemberInteger(value, name, 1, PG_INT32_MAX);
 	else if (strcmp(name, "occurred_at") == 0 && value->tag != ASYNX_NULL)
 		SetOccurredAt(item, value);
 	else if (strcmp(name, "id") == 0 && value->tag != ASYNX_NULL)
@@ -286,7 +303,10 @@ ReadItem(const AsynxValue *element, BatchItem *item)
 static void
 DescribeItem(void *arg)
 {
-	errcontext("event %d of the batch, counted from 0", ((Batch *) arg)->current);
+	const Batch *batch = (const Batch *) arg;
+
+	if (batch->current >= 0)
+		errcontext("event %d of the batch, counted from 0", batch->current);
 }
 
 /* Reads the array. */
@@ -306,6 +326,8 @@ ReadItems(const Jsonb *events, Batch *batch)
 	batch->items = MemoryContextAllocHuge(CurrentMemoryContext,
 										  Max(batch->count, 1) * sizeof(BatchItem));
 	memset(batch->items, 0, batch->count * sizeof(BatchItem));
+	batch->sorted = palloc_extended((batch->count + 1) * sizeof(BatchItem *), MCXT_ALLOC_HUGE);
+	batch->streams = palloc_extended((batch->count + 1) * sizeof(BatchStream), MCXT_ALLOC_HUGE);
 
 	asynx_elements_begin(&cursor, &root);
 	for (batch->current = 0; asynx_cursor_next(&cursor, &element); batch->current++)
@@ -315,21 +337,27 @@ ReadItems(const Jsonb *events, Batch *batch)
 	}
 }
 
-/* Sets aside what is stored already; only what carries an id can be. */
+/* Sets aside what is stored already; only what carries an id can be.  Active snapshot needed. */
 static void
 MarkRepeats(Batch *batch)
 {
-	PushActiveSnapshot(GetTransactionSnapshot());
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx repeats",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+
 	for (batch->current = 0; batch->current < batch->count; batch->current++)
 	{
 		BatchItem  *item = &batch->items[batch->current];
 		AsynxStoredEvent stored;
 
-		if (item->append.id != NULL &&
-			asynx_store_read(item->append.aggregate_id, item->append.version, &stored))
-			item->repeated = asynx_store_is_repeat(&item->append, &stored);
+		item->repeated = item->append.id != NULL &&
+			asynx_store_read(item->append.aggregate_id, item->append.version, &stored) &&
+			asynx_store_is_repeat(&item->append, &stored);
+		MemoryContextReset(scratch);
 	}
-	PopActiveSnapshot();
+
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
 }
 
 /* Order of items: by aggregate id, then by place in the array. */
@@ -352,11 +380,7 @@ CompareItems(const void *a, const void *b)
 static bool
 SameAggregate(const BatchItem *a, const BatchItem *b)
 {
-	const text *left = a->append.aggregate_id;
-	const text *right = b->append.aggregate_id;
-
-	return VARSIZE_ANY_EXHDR(left) == VARSIZE_ANY_EXHDR(right) &&
-		memcmp(VARDATA_ANY(left), VARDATA_ANY(right), VARSIZE_ANY_EXHDR(left)) == 0;
+	return asynx_same_bytes(a->append.aggregate_id, b->append.aggregate_id);
 }
 
 /* Groups what is to be stored into streams. */
@@ -365,8 +389,8 @@ GroupStreams(Batch *batch)
 {
 	int			i;
 
-	batch->sorted = palloc_extended((batch->count + 1) * sizeof(BatchItem *), MCXT_ALLOC_HUGE);
-	batch->streams = palloc_extended((batch->count + 1) * sizeof(BatchStream), MCXT_ALLOC_HUGE);
+	batch->pending = 0;
+	batch->nstreams = 0;
 	for (i = 0; i < batch->count; i++)
 	{
 		if (!batch->items[i].repeated)
@@ -414,33 +438,28 @@ StreamIds(const Batch *batch)
 	return MakeArray(ids, NULL, batch->nstreams, TEXTOID);
 }
 
-/* Row function of SelectHeads. */
+/* Row function of SelectTips. */
 static bool
-GetHead(TupleTableSlot *slot, void *arg)
+GetTip(TupleTableSlot *slot, void *arg)
 {
 	Batch	   *batch = (Batch *) arg;
 	bool		isnull;
-	int64		n = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+	BatchStream *stream = &batch->streams[DatumGetInt64(slot_getattr(slot, 1, &isnull)) - 1];
 
-	batch->streams[n - 1].head = DatumGetInt64(slot_getattr(slot, 2, &isnull));
-	batch->streams[n - 1].type = DatumGetTextPCopy(slot_getattr(slot, 3, &isnull));
+	stream->head = DatumGetInt64(slot_getattr(slot, 2, &isnull));
+	stream->tip = DatumGetInt64(slot_getattr(slot, 3, &isnull));
+	stream->type = DatumGetTextPCopy(slot_getattr(slot, 4, &isnull));
 	return true;
 }
 
-/* Reads where each stream is. */
+/* Reads where each stream is; active snapshot needed. */
 static void
-ReadHeads(Batch *batch)
+ReadTips(Batch *batch)
 {
 	Datum		values[1];
-	int			i;
 
-	for (i = 0; i < batch->nstreams; i++)
-	{
-		batch->streams[i].head = 0;
-		batch->streams[i].type = NULL;
-	}
 	values[0] = StreamIds(batch);
-	(void) asynx_query_read(&SelectHeads, values, NULL, GetHead, batch);
+	(void) asynx_query_read(&SelectTips, values, NULL, GetTip, batch);
 }
 
 /* Settles the type of a stream and the schema version of its items; active snapshot needed. */
@@ -459,14 +478,13 @@ SettleTypes(Batch *batch, BatchStream *stream)
 
 	for (i = 0; i < stream->count; i++)
 	{
-		AsynxAppend *append = &stream->items[i]->append;
+		BatchItem  *item = stream->items[i];
 
-		batch->current = stream->items[i] - batch->items;
-		if (append->aggregate_type != NULL)
-			asynx_store_check_type(append, stream->type);
-		append->aggregate_type = stream->type;
-		if (append->schema_version == 0)
-			append->schema_version = type.schema_version;
+		batch->current = item - batch->items;
+		asynx_store_check_type(&item->append, stream->type);
+		item->type = stream->type;
+		item->schema_version = item->append.schema_version != 0 ?
+			item->append.schema_version : type.schema_version;
 	}
 }
 
@@ -483,14 +501,13 @@ CheckVersions(Batch *batch, const BatchStream *stream)
 	}
 }
 
-/* Looks where the streams are and raises what is wrong with the batch. */
+/* Looks where the streams are and raises what is wrong with the batch; active snapshot needed. */
 static void
 CheckStreams(Batch *batch)
 {
 	int			i;
 
-	PushActiveSnapshot(GetLatestSnapshot());
-	ReadHeads(batch);
+	ReadTips(batch);
 	for (i = 0; i < batch->nstreams; i++)
 	{
 		BatchStream *stream = &batch->streams[i];
@@ -501,31 +518,24 @@ CheckStreams(Batch *batch)
 		CheckVersions(batch, stream);
 		SettleTypes(batch, stream);
 	}
-	PopActiveSnapshot();
 }
 
-/* The streams' heads, as an array. */
-static Datum
-StreamHeads(const Batch *batch)
+/* The streams' ids, heads and tips, as three arrays. */
+static void
+StreamColumns(const Batch *batch, Datum *arrays)
 {
 	Datum	   *heads = palloc(batch->nstreams * sizeof(Datum));
+	Datum	   *tips = palloc(batch->nstreams * sizeof(Datum));
 	int			i;
 
 	for (i = 0; i < batch->nstreams; i++)
+	{
 		heads[i] = Int64GetDatum(batch->streams[i].head);
-	return MakeArray(heads, NULL, batch->nstreams, INT8OID);
-}
-
-/* The streams' types, as an array. */
-static Datum
-StreamTypes(const Batch *batch)
-{
-	Datum	   *types = palloc(batch->nstreams * sizeof(Datum));
-	int			i;
-
-	for (i = 0; i < batch->nstreams; i++)
-		types[i] = PointerGetDatum(batch->streams[i].type);
-	return MakeArray(types, NULL, batch->nstreams, TEXTOID);
+		tips[i] = Int64GetDatum(batch->streams[i].tip);
+	}
+	arrays[0] = StreamIds(batch);
+	arrays[1] = MakeArray(heads, NULL, batch->nstreams, INT8OID);
+	arrays[2] = MakeArray(tips, NULL, batch->nstreams, INT8OID);
 }
 
 /* The values of an item's columns, in the order of the INSERT. */
@@ -542,9 +552,9 @@ ItemColumns(BatchItem *item, Datum *columns)
 	columns[0] = PointerGetDatum(append->aggregate_id);
 	columns[1] = Int64GetDatum(append->version);
 	columns[2] = UUIDPGetDatum(&item->id);
-	columns[3] = PointerGetDatum(append->aggregate_type);
+	columns[3] = PointerGetDatum(item->type);
 	columns[4] = PointerGetDatum(append->event_name);
-	columns[5] = Int32GetDatum(append->schema_version);
+	columns[5] = Int32GetDatum(item->schema_version);
 	columns[6] = TimestampTzGetDatum(item->occurred_at);
 	columns[7] = PointerGetDatum(append->patch);
 	columns[8] = PointerGetDatum(append->metadata);
@@ -589,21 +599,18 @@ InsertItems(Batch *batch)
 	Datum		values[12];
 
 	BatchColumns(batch, values);
-	values[9] = StreamIds(batch);
-	values[10] = StreamHeads(batch);
-	values[11] = StreamTypes(batch);
+	StreamColumns(batch, &values[9]);
 	return asynx_query_write(&InsertBatch, values, NULL, NULL, NULL);
 }
 
-/* Raises an error if a stream was erased while the INSERT waited. */
+/* Raises an error if a stream is not what the INSERT continued any more. */
 static void
 CheckPredecessors(const Batch *batch)
 {
-	Datum		values[2];
+	Datum		values[3];
 	int64		n = 0;
 
-	values[0] = StreamIds(batch);
-	values[1] = StreamHeads(batch);
+	StreamColumns(batch, values);
 	PushActiveSnapshot(GetLatestSnapshot());
 	(void) asynx_query_read(&SelectOrphan, values, NULL, asynx_query_get_int64, &n);
 	PopActiveSnapshot();
@@ -623,6 +630,52 @@ RefuseRace(const Batch *batch, uint64 stored)
 			 errhint("Read the aggregates again and append to their current versions.")));
 }
 
+/* Sets repetitions aside and checks the rest against the newest there is. */
+static void
+Look(Batch *batch)
+{
+	PushActiveSnapshot(GetLatestSnapshot());
+	MarkRepeats(batch);
+	GroupStreams(batch);
+	CheckStreams(batch);
+	PopActiveSnapshot();
+	batch->current = -1;
+}
+
+/* Stores what is pending; false if nothing could be stored and it must be looked at again. */
+static bool
+Store(Batch *batch)
+{
+	uint64		stored = InsertItems(batch);
+
+	if (stored == 0)
+	{
+		if (IsolationUsesXactSnapshot())
+			asynx_store_refuse_moved(batch->streams[0].items[0]->append.aggregate_id);
+		return false;
+	}
+	if (stored < (uint64) batch->pending)
+		RefuseRace(batch, stored);
+	CheckPredecessors(batch);
+	return true;
+}
+
+/* Looks and stores until it is done; returns how many events were stored. */
+static int64
+LookAndStore(Batch *batch)
+{
+	int			attempt;
+
+	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		Look(batch);
+		if (batch->pending == 0 || Store(batch))
+			return batch->pending;
+	}
+	asynx_store_refuse_attempts(batch->streams[0].items[0]->append.aggregate_id);
+}
+
 /*
  * Appends the events of a jsonb array, all or nothing, and returns how many it
  * stored; repetitions are not among them.  Raises what append() raises.
@@ -630,8 +683,8 @@ RefuseRace(const Batch *batch, uint64 stored)
 int64
 asynx_batch_append(const Jsonb *events)
 {
-	Batch		batch = {0};
-	uint64		stored;
+	Batch		batch = {.current = -1};
+	int64		stored;
 	ErrorContextCallback callback = {
 		.previous = error_context_stack,
 		.callback = DescribeItem,
@@ -640,22 +693,8 @@ asynx_batch_append(const Jsonb *events)
 
 	error_context_stack = &callback;
 	ReadItems(events, &batch);
-	MarkRepeats(&batch);
-	GroupStreams(&batch);
-	if (batch.pending > 0)
-		CheckStreams(&batch);
+	stored = LookAndStore(&batch);
 	error_context_stack = callback.previous;
-	if (batch.pending == 0)
-		return 0;
-
-	while ((stored = InsertItems(&batch)) == 0)
-	{
-		CHECK_FOR_INTERRUPTS();
-		CheckStreams(&batch);
-	}
-	if (stored < (uint64) batch.pending)
-		RefuseRace(&batch, stored);
-	CheckPredecessors(&batch);
 	return stored;
 }
 
@@ -669,7 +708,7 @@ asynx_append_many(PG_FUNCTION_ARGS)
 	AsynxQueryScope scope;
 	int64		stored;
 
-	asynx_query_begin(&scope);
+	asynx_query_begin_write(&scope, "asynx.append_many()");
 	stored = asynx_batch_append(events);
 	asynx_query_end(&scope);
 

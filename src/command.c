@@ -5,17 +5,22 @@
  * write() is for applications that compute the new state themselves.  It holds
  * the aggregate's lock to the end of the transaction, so writers of one
  * aggregate are serial and its patches always fit; writers of others do not
- * wait.  What is stored is the smallest patch that was found from the current
- * state to the new one, "[]" if they are equal.
+ * wait.  append() takes no such lock; if one gets ahead, a write() that did not
+ * say which version it expects looks again.
+ *
+ * What is stored is the smallest patch that was found from the current state to
+ * the new one, "[]" if they are equal.
  */
 #include "asynx.h"
 
+#include "access/xact.h"
 #include "aggtype.h"
 #include "args.h"
 #include "command.h"
 #include "diff.h"
 #include "errors.h"
 #include "lock.h"
+#include "miscadmin.h"
 #include "query.h"
 #include "replay.h"
 #include "snapshot.h"
@@ -23,13 +28,6 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "value.h"
-
-/* Is it the same state, byte for byte? */
-static bool
-SameState(const Jsonb *a, const Jsonb *b)
-{
-	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
-}
 
 /* Does the stored event do what the request asks for?  Its patch is the difference anyway. */
 static bool
@@ -46,7 +44,7 @@ IsRepeat(const AsynxWrite *request, const AsynxWritten *written)
 	};
 
 	return asynx_store_is_repeat(&same, &written->event) &&
-		SameState(request->state, written->aggregate);
+		asynx_same_bytes(request->state, written->aggregate);
 }
 
 /* The state before a version: the one of the version below it, or the seed, or NULL. */
@@ -102,21 +100,46 @@ CheckExpected(const AsynxWrite *request, const AsynxAggregate *current)
 			 errhint("Read the aggregate again and repeat the change.")));
 }
 
+/* Reads the type of an aggregate that does not exist yet; active snapshot needed. */
+static void
+ReadType(const AsynxWrite *request, AsynxType *type)
+{
+	text	   *name = request->aggregate_type;
+
+	if (name == NULL)
+		name = cstring_to_text(ASYNX_DEFAULT_TYPE);
+	if (!asynx_type_read(name, type))
+		asynx_type_refuse_unknown(name);
+}
+
+/* Under REPEATABLE READ: raises 40001 if the seed is another than the transaction sees. */
+static void
+CheckSeed(const AsynxWrite *request, const AsynxType *seen)
+{
+	AsynxType	type;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	ReadType(request, &type);
+	PopActiveSnapshot();
+	if (!asynx_same_bytes(type.seed, seen->seed))
+		asynx_store_refuse_moved(request->aggregate_id);
+}
+
 /* Reads the aggregate as it is; one that does not exist begins with its type's seed. */
 static void
 LoadCurrent(const AsynxWrite *request, AsynxAggregate *current)
 {
 	AsynxType	type;
-	text	   *name = request->aggregate_type;
 
 	asynx_replay_aggregate(request->aggregate_id, ASYNX_REPLAY_ALL, current);
 	if (current->exists)
 		return;
 
-	if (name == NULL)
-		name = cstring_to_text(ASYNX_DEFAULT_TYPE);
-	if (!asynx_type_read(name, &type))
-		asynx_type_refuse_unknown(name);
+	ReadType(request, &type);
+	CheckSeed(request, &type);
 	current->seed = type.seed;
 	current->snapshot_every = type.snapshot_every;
 }
@@ -130,8 +153,12 @@ Difference(const Jsonb *source, const Jsonb *target)
 	return asynx_diff(source, target);
 }
 
-/* Appends what leads from the current state to the requested one. */
-static void
+/*
+ * Appends what leads from the current state to the requested one.  False if an
+ * append() got ahead and the caller did not say what version he expects: the
+ * state must then be loaded again.
+ */
+static bool
 AppendChange(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *written)
 {
 	AsynxAppend append = {
@@ -143,10 +170,17 @@ AppendChange(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *w
 		.id = request->id,
 	};
 
+	if (current->exists && request->aggregate_type != NULL)
+		asynx_store_check_type(&append, current->type);
+
 	written->aggregate = request->state;
 	written->previous = current->version > 0 ? current->state : current->seed;
 	append.patch = Difference(written->previous, request->state);
+	if (!request->expects && !IsolationUsesXactSnapshot())
+		return asynx_store_try_append(&append, &written->event);
+
 	asynx_store_append(&append, &written->event);
+	return true;
 }
 
 /* Leaves a snapshot if the request or the type's policy wants one. */
@@ -166,6 +200,20 @@ MaybeSnapshot(const AsynxWrite *request, AsynxAggregate *current, const AsynxWri
 	asynx_snapshot_save(request->aggregate_id, current);
 }
 
+/* Looks for a repetition, else loads the current state; true if the request is a repetition. */
+static bool
+Look(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *written)
+{
+	bool		repeated;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	repeated = FindRepeat(request, written);
+	if (!repeated)
+		LoadCurrent(request, current);
+	PopActiveSnapshot();
+	return repeated;
+}
+
 /*
  * Stores a new state of an aggregate as an event, or finds the event that the
  * request repeats.  Raises version_conflict, document_limit, 22023 or 40001.
@@ -174,22 +222,24 @@ void
 asynx_command_write(const AsynxWrite *request, AsynxWritten *written)
 {
 	AsynxAggregate current;
-	bool		repeated;
+	int			attempt;
 
 	asynx_document_check(request->state);
 	asynx_lock_aggregate(request->aggregate_id);
 
-	PushActiveSnapshot(GetTransactionSnapshot());
-	repeated = FindRepeat(request, written);
-	if (!repeated)
-		LoadCurrent(request, &current);
-	PopActiveSnapshot();
-	if (repeated)
-		return;
+	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (Look(request, &current, written))
+			return;
+		CheckExpected(request, &current);
+		if (!AppendChange(request, &current, written))
+			continue;
 
-	CheckExpected(request, &current);
-	AppendChange(request, &current, written);
-	MaybeSnapshot(request, &current, written);
+		MaybeSnapshot(request, &current, written);
+		return;
+	}
+	asynx_store_refuse_attempts(request->aggregate_id);
 }
 
 PG_FUNCTION_INFO_V1(asynx_write);
@@ -214,7 +264,7 @@ asynx_write(PG_FUNCTION_ARGS)
 	if (request.expects)
 		request.expected_version = asynx_arg_bigint(fcinfo, 3, "expected_version", 0);
 
-	asynx_query_begin(&scope);
+	asynx_query_begin_write(&scope, "asynx.write()");
 	asynx_command_write(&request, &written);
 	asynx_query_end(&scope);
 

@@ -12,10 +12,13 @@
 #endif
 
 #include "storage/proc.h"
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
 
-/* 18 renamed it and wants it in front; every compiler of ours takes it at the end. */
-#ifndef pg_attribute_noreturn
-#define pg_attribute_noreturn() __attribute__((noreturn))
+/* 18 has it, in front of the declaration; the older ones know the attribute by another name. */
+#ifndef pg_noreturn
+#define pg_noreturn pg_attribute_noreturn()
 #endif
 
 /* Number of this backend's PGPROC, from 0; 17 made it a variable of its own. */

@@ -33,6 +33,16 @@ typedef struct AsynxStoredEvent
 
 #define ASYNX_EVENT_NATTS 12
 
+/* Have two varlenas, text or jsonb, the same bytes?  NULL equals NULL alone. */
+static inline bool
+asynx_same_bytes(const void *a, const void *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
 extern void asynx_event_from_slot(TupleTableSlot *slot, AsynxStoredEvent *event);
 extern Datum asynx_stored_event_datum(FunctionCallInfo fcinfo, const AsynxStoredEvent *event);
 extern void asynx_event_values(const AsynxStoredEvent *event, Jsonb *aggregate,

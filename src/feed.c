@@ -7,8 +7,7 @@
  * the snapshot after it, in two steps: a snapshot older than the mark would
  * miss events below it.  So feed functions are VOLATILE, take their own
  * snapshot, and are refused under REPEATABLE READ and SERIALIZABLE, where none
- * can be taken.  What they return is flushed to WAL before, so that nobody
- * outside acts on an event that a crash could take back.
+ * can be taken.
  *
  * A standby has no registry of positions in flight; there the mark is what the
  * primary last wrote into asynx.feed_mark.  Commits replay in WAL order, so a
@@ -159,14 +158,9 @@ StandbyMark(void)
 int64
 asynx_feed_safe_position(void)
 {
-	int64		safe;
-
 	if (RecoveryInProgress())
 		return StandbyMark();
-
-	safe = asynx_inflight_safe_position(PositionSequence());
-	asynx_inflight_flush();
-	return safe;
+	return asynx_inflight_safe_position(PositionSequence());
 }
 
 /* Row function: keeps the event if it matches, until the page is full. */

@@ -26,14 +26,16 @@
  * 4. The safe position may step back for a moment, between publishing and
  *	  drawing; readers keep their maximum.
  *
+ * 5. A commit also leaves the end of its WAL here before its slot is cleared.
+ *	  Whoever asks for the safe position first flushes to there, so that nobody
+ *	  acts on an event that a crash could take back (synchronous_commit = off),
+ *	  and to where the sequence was logged, so that no position below a mark that
+ *	  somebody remembers is ever drawn again.
+ *
  * The sequence is itself the "highest position taken": its page is read and
  * written under the buffer's lock, it survives a crash (then up to 32 above what
  * was used), setval() after a restore and DROP EXTENSION, so there is no copy
  * of it that could be wrong.  It must have CACHE 1; NextPosition() sees to it.
- *
- * A commit also leaves the end of its WAL here before its slot is cleared, so
- * that whoever hands events out of the database can flush them first, also
- * those committed with synchronous_commit = off.
  *
  * No lock is needed: a slot is written by its owner alone, with atomics, and
  * what a reader may conclude follows from the order of the steps.
@@ -41,7 +43,10 @@
  */
 #include "asynx.h"
 
+#include "access/htup_details.h"
+#include "access/relation.h"
 #include "access/xlog.h"
+#include "catalog/pg_class.h"
 #include "commands/sequence.h"
 #include "errors.h"
 #include "fmgr.h"
@@ -49,9 +54,11 @@
 #include "inflight.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
+#include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
-#include "utils/builtins.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
@@ -132,19 +139,40 @@ CheckLoaded(void)
 				 errhint("Add asynx to shared_preload_libraries and restart the server.")));
 }
 
-/* The last value of the sequence that was taken, 0 if none was. */
+/*
+ * The last value of the sequence that was taken, 0 if none was; "logged", unless
+ * NULL, gets the end of the WAL that a crash needs to know of it.
+ *
+ * Reads the page itself, as nextval() does (PostgreSQL, commands/sequence.c),
+ * because no function of the server's tells the page's LSN.
+ */
 static int64
-LastValue(Oid sequence)
+LastValue(Oid sequence, XLogRecPtr *logged)
 {
-	LOCAL_FCINFO(fcinfo, 1);
-	Datum		last;
+	Relation	relation = relation_open(sequence, AccessShareLock);
+	Buffer		buffer;
+	Page		page;
+	HeapTupleData tuple;
+	Form_pg_sequence_data data;
+	int64		last;
 
-	InitFunctionCallInfoData(*fcinfo, NULL, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = ObjectIdGetDatum(sequence);
-	fcinfo->args[0].isnull = false;
-	last = pg_sequence_last_value(fcinfo);
+	if (relation->rd_rel->relkind != RELKIND_SEQUENCE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("\"%s\" is not a sequence", RelationGetRelationName(relation))));
 
-	return fcinfo->isnull ? 0 : DatumGetInt64(last);
+	buffer = ReadBuffer(relation, 0);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	tuple.t_data = (HeapTupleHeader) PageGetItem(page, PageGetItemId(page, FirstOffsetNumber));
+	data = (Form_pg_sequence_data) GETSTRUCT(&tuple);
+	last = data->is_called ? data->last_value : data->last_value - 1;
+	if (logged != NULL)
+		*logged = PageGetLSN(page);
+	UnlockReleaseBuffer(buffer);
+
+	relation_close(relation, AccessShareLock);
+	return last;
 }
 
 /* Clears this backend's slot; what it drew is visible or gone. */
@@ -208,7 +236,7 @@ NextPosition(Oid sequence)
 	if (!first)
 		return nextval_internal(sequence, false);
 
-	bound = LastValue(sequence) + 1;
+	bound = LastValue(sequence, NULL) + 1;
 	PublishBound(bound);
 
 	position = nextval_internal(sequence, false);
@@ -301,32 +329,28 @@ LowestBound(void)
 /*
  * The position at and below which no event can appear any more, 0 for none.
  *
+ * All that it covers is on disk when this returns: the commits of its events,
+ * and that the sequence got so far, or else a crash could hand a position below
+ * the mark to another event.
+ *
  * The caller takes its snapshot after this call, in a statement of its own; a
  * snapshot that is older than the mark misses events below it.  Primary only.
  */
 int64
 asynx_inflight_safe_position(Oid sequence)
 {
+	XLogRecPtr	logged;
 	int64		last;
 	uint64		lowest;
 
 	CheckLoaded();
-	last = LastValue(sequence);
+	last = LastValue(sequence, &logged);
 	pg_memory_barrier();
 	lowest = LowestBound();
 	pg_memory_barrier();
+	XLogFlush(Max(logged, (XLogRecPtr) pg_atomic_read_u64(&Shared->commit_end)));
 
 	return (uint64) last < lowest ? last : (int64) (lowest - 1);
-}
-
-/*
- * Makes sure that every event up to a safe position that was read before is in
- * the WAL on disk; cheap if it is.
- */
-void
-asynx_inflight_flush(void)
-{
-	XLogFlush(pg_atomic_read_u64(&Shared->commit_end));
 }
 
 PG_FUNCTION_INFO_V1(asynx_next_position);

@@ -18,6 +18,5 @@ extern void asynx_inflight_at_subxact_end(SubXactEvent event, SubTransactionId m
 
 /* The reader's side. */
 extern int64 asynx_inflight_safe_position(Oid sequence);
-extern void asynx_inflight_flush(void);
 
 #endif							/* ASYNX_INFLIGHT_H */

@@ -47,7 +47,7 @@
 typedef struct lh_entry Member;
 
 /* Raises out_of_memory for what malloc refused. */
-static void pg_attribute_noreturn()
+static void
 out_of_memory(void)
 {
 	ereport(ERROR,
@@ -274,7 +274,7 @@ asynx_node_child(AsynxNode *container, const char *token, AsynxNode ***slot)
 
 	if (json_object_get_type(container) == json_type_object)
 	{
-		Member   *entry = find_entry(container, token);
+		Member	   *entry = find_entry(container, token);
 
 		if (entry == NULL)
 			return ASYNX_NO_MEMBER;
@@ -347,7 +347,7 @@ asynx_node_insert_element(AsynxNode *array, uint32 index, AsynxNode *child)
 static AsynxOutcome
 take_member(AsynxNode *object, const char *token, AsynxNode **child)
 {
-	Member   *entry = find_entry(object, token);
+	Member	   *entry = find_entry(object, token);
 
 	if (entry == NULL)
 		return ASYNX_NO_MEMBER;
@@ -406,7 +406,7 @@ asynx_node_measure(AsynxNode *node, Size *uncertain)
 	else
 	{
 		lh_table   *table = json_object_get_object(node);
-		Member   *entry;
+		Member	   *entry;
 
 		lh_foreach(table, entry)
 			size += 2 * sizeof(JEntry) + name_len(lh_entry_k(entry)) +
@@ -440,7 +440,7 @@ asynx_node_deeper(AsynxNode *node, int levels)
 	}
 	else
 	{
-		Member   *entry;
+		Member	   *entry;
 
 		for (entry = json_object_get_object(node)->head; entry != NULL && !deeper;
 			 entry = lh_entry_next(entry))
@@ -491,8 +491,8 @@ compare_entries(const void *a, const void *b)
 static Member **
 sorted_entries(const lh_table *table)
 {
-	Member  **entries = palloc(sizeof(Member *) * (Size) Max(table->count, 1));
-	Member   *entry;
+	Member	  **entries = palloc(sizeof(Member *) * (Size) Max(table->count, 1));
+	Member	   *entry;
 	int			count = 0;
 	bool		sorted = true;
 
@@ -512,7 +512,7 @@ static void
 write_object(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *object)
 {
 	lh_table   *table = json_object_get_object(object);
-	Member  **entries = sorted_entries(table);
+	Member	  **entries = sorted_entries(table);
 	AsynxFrame	frame;
 
 	asynx_writer_open(writer, parent, &frame, ASYNX_OBJECT, (uint32) table->count);

@@ -413,9 +413,7 @@ asynx_json_patch_agg_transition(PG_FUNCTION_ARGS)
 	Jsonb	   *patch;
 
 	if (!AggCheckCallContext(fcinfo, &context))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("\"json_patch_agg\" was called outside an aggregate")));
+		elog(ERROR, "aggregate function called in non-aggregate context");
 
 	if (!PG_ARGISNULL(1))
 	{

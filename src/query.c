@@ -26,10 +26,11 @@
 #include "catalog/pg_class.h"
 #include "errors.h"
 #include "funcapi.h"
-#include "jit/jit.h"
 #include "miscadmin.h"
 #include "optimizer/planner.h"
 #include "query.h"
+#include "storage/lmgr.h"
+#include "tcop/utility.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
@@ -47,20 +48,38 @@ typedef struct RowReceiver
 	uint64		count;			/* rows received */
 } RowReceiver;
 
-/* Planner settings that take away every plan whose cost grows with the log. */
-static const char *const GrowthSettings[] = {
-	"enable_seqscan",
-	"enable_bitmapscan",
-	"enable_sort",
-	"enable_hashjoin",
-	"enable_mergejoin",
-	"jit",
+/* Planner settings that take away every plan whose cost grows with the log, and keep the others. */
+static const struct
+{
+	const char *name;
+	const char *value;
+}			GrowthSettings[] =
+{
+	{"enable_seqscan", "off"},
+	{"enable_bitmapscan", "off"},
+	{"enable_sort", "off"},
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+	{"enable_indexscan", "on"},
+	{"enable_indexonlyscan", "on"},
+	{"enable_nestloop", "on"},
+	{"jit", "off"},
 };
 
 static planner_hook_type PreviousPlanner = NULL;
 
-/* Owner of the tables, InvalidOid when it must be looked up (again). */
+/* The event table and its owner, InvalidOid when they must be looked up (again). */
+static Oid	EventTable = InvalidOid;
 static Oid	StoreOwner = InvalidOid;
+
+/* Plans a statement as it would be without us. */
+static PlannedStmt *
+PlanAsUsual(Query *parse, const char *query_string, int cursorOptions, ParamListInfo params)
+{
+	if (PreviousPlanner != NULL)
+		return PreviousPlanner(parse, query_string, cursorOptions, params);
+	return standard_planner(parse, query_string, cursorOptions, params);
+}
 
 /*
  * Plans a statement of asynx's without the plans that are only good while the
@@ -77,46 +96,43 @@ PlanOwn(Query *parse, const char *query_string, int cursorOptions, ParamListInfo
 	size_t		i;
 
 	for (i = 0; i < lengthof(GrowthSettings); i++)
-		(void) set_config_option(GrowthSettings[i], "off", PGC_USERSET, PGC_S_SESSION,
-								 GUC_ACTION_SAVE, true, 0, false);
+		(void) set_config_option(GrowthSettings[i].name, GrowthSettings[i].value,
+								 PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 
-	plan = standard_planner(parse, query_string, cursorOptions, params);
+	plan = PlanAsUsual(parse, query_string, cursorOptions, params);
 
 	AtEOXact_GUC(true, level);
 	return plan;
 }
 
-/* The planner hook: asynx's own statements, told by their mark, go to PlanOwn(). */
+/* The planner hook: asynx's own statements are told by their mark. */
 static PlannedStmt *
 PlanStatement(Query *parse, const char *query_string, int cursorOptions, ParamListInfo params)
 {
-	if (query_string != NULL &&
-		strncmp(query_string, ASYNX_SQL_MARK, strlen(ASYNX_SQL_MARK)) == 0)
-		return PlanOwn(parse, query_string, cursorOptions, params);
+	bool		own = query_string != NULL &&
+		strncmp(query_string, ASYNX_SQL_MARK, strlen(ASYNX_SQL_MARK)) == 0;
 
-	if (PreviousPlanner != NULL)
-		return PreviousPlanner(parse, query_string, cursorOptions, params);
-	return standard_planner(parse, query_string, cursorOptions, params);
+	return own ? PlanOwn(parse, query_string, cursorOptions, params) :
+		PlanAsUsual(parse, query_string, cursorOptions, params);
 }
 
-/* Forgets the owner: something in pg_class has changed. */
+/* Forgets the table and its owner: something in pg_class has changed. */
 static void
-ForgetOwner(Datum arg, int cacheid, uint32 hashvalue)
+ForgetTable(Datum arg, int cacheid, uint32 hashvalue)
 {
 	(void) arg;
 	(void) cacheid;
 	(void) hashvalue;
-	StoreOwner = InvalidOid;
+	EventTable = InvalidOid;
 }
 
-/* Looks up who owns the event table. */
-static Oid
-LookupOwner(void)
+/* Looks up the event table and who owns it; raises not_loaded if there is none. */
+static void
+LookupTable(void)
 {
 	Oid			schema = get_namespace_oid(ASYNX_SCHEMA, true);
 	Oid			events = OidIsValid(schema) ? get_relname_relid("events", schema) : InvalidOid;
 	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(events));
-	Oid			owner;
 
 	if (!HeapTupleIsValid(tuple))
 		ereport(ERROR,
@@ -124,25 +140,24 @@ LookupOwner(void)
 				 errmsg("table \"%s.events\" is missing", ASYNX_SCHEMA),
 				 errhint("Run CREATE EXTENSION asynx in this database.")));
 
-	owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	StoreOwner = ((Form_pg_class) GETSTRUCT(tuple))->relowner;
+	EventTable = events;
 	ReleaseSysCache(tuple);
-	return owner;
 }
 
-/* Owner of the tables, remembered until pg_class changes. */
-static Oid
-Owner(void)
+/* Makes sure that the event table and its owner are known; remembered until pg_class changes. */
+static void
+FindTable(void)
 {
 	static bool registered = false;
 
 	if (!registered)
 	{
-		CacheRegisterSyscacheCallback(RELOID, ForgetOwner, (Datum) 0);
+		CacheRegisterSyscacheCallback(RELOID, ForgetTable, (Datum) 0);
 		registered = true;
 	}
-	if (!OidIsValid(StoreOwner))
-		StoreOwner = LookupOwner();
-	return StoreOwner;
+	if (!OidIsValid(EventTable))
+		LookupTable();
 }
 
 /* Installs the planner hook; called once, when the library is loaded. */
@@ -161,13 +176,37 @@ asynx_query_init(void)
 void
 asynx_query_begin(AsynxQueryScope *scope)
 {
-	Oid			owner = Owner();
+	FindTable();
 
 	scope->caller = CurrentMemoryContext;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	asynx_identity_become(owner, SECURITY_LOCAL_USERID_CHANGE, &scope->identity);
+	asynx_identity_become(StoreOwner, SECURITY_LOCAL_USERID_CHANGE, &scope->identity);
 	MemoryContextSwitchTo(scope->caller);
+}
+
+/*
+ * Opens a scope for a function that writes events, after locking the event
+ * table as an INSERT would: whatever is looked up from here on holds against
+ * those who lock it against writers.  Raises 25006 where writing is not allowed.
+ */
+void
+asynx_query_begin_write(AsynxQueryScope *scope, const char *function)
+{
+	Oid			locked;
+
+	PreventCommandIfReadOnly(function);
+	PreventCommandDuringRecovery(function);
+
+	do
+	{
+		FindTable();
+		locked = EventTable;
+		LockRelationOid(locked, RowExclusiveLock);
+		FindTable();
+	} while (locked != EventTable);
+
+	asynx_query_begin(scope);
 }
 
 /* Closes the scope. */

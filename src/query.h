@@ -43,6 +43,7 @@ typedef bool (*AsynxRowFunction) (TupleTableSlot *slot, void *arg);
 
 extern void asynx_query_init(void);
 extern void asynx_query_begin(AsynxQueryScope *scope);
+extern void asynx_query_begin_write(AsynxQueryScope *scope, const char *function);
 extern void asynx_query_end(AsynxQueryScope *scope);
 
 extern uint64 asynx_query_read(AsynxQuery *query, const Datum *values, const char *nulls,

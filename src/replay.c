@@ -12,7 +12,7 @@
  * A snapshot is usable if the very event it was taken at, known by its
  * position, is still stored, and if its schema version is the type's.
  *
- * Folding never writes.  preload() leaves a snapshot, if it may (snapshot.c).
+ * Folding never writes; who leaves snapshots is told in snapshot.c.
  */
 #include "asynx.h"
 
@@ -25,13 +25,16 @@
 #include "patch.h"
 #include "query.h"
 #include "replay.h"
-#include "snapshot.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
-/* How a fold begins: one row if the aggregate exists, with its snapshot if it is usable. */
+/*
+ * How a fold begins: one row if the aggregate exists, with its snapshot if it
+ * is usable.  "version < 2" rather than "= 1", because the latter would allow the
+ * index on first events, which is of no use without the type.
+ */
 static AsynxQuery SelectStart = {
 	.sql = ASYNX_SQL("SELECT e.aggregate_type, COALESCE(t.schema_version, 1), "
 					 " COALESCE(t.snapshot_every, 0), t.seed, s.version, s.position, s.state "
@@ -48,7 +51,7 @@ static AsynxQuery SelectStart = {
 					 "  AND x.version OPERATOR(pg_catalog.=) s.version "
 					 "  AND x.position OPERATOR(pg_catalog.=) s.position) "
 					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
-					 "AND e.version OPERATOR(pg_catalog.=) 1"),
+					 "AND e.version OPERATOR(pg_catalog.<) 2"),
 	.nargs = 2,
 	.argtypes = {TEXTOID, INT8OID},
 };
@@ -335,7 +338,6 @@ Replay(const text *aggregate_id, int64 from_version, int64 to_version, ReturnSet
 PG_FUNCTION_INFO_V1(asynx_get);
 PG_FUNCTION_INFO_V1(asynx_get_version);
 PG_FUNCTION_INFO_V1(asynx_get_at);
-PG_FUNCTION_INFO_V1(asynx_preload);
 PG_FUNCTION_INFO_V1(asynx_replay);
 
 /* asynx.get(aggregate_id text) returns jsonb; raises aggregate_not_found */
@@ -390,25 +392,6 @@ asynx_get_at(PG_FUNCTION_ARGS)
 	asynx_query_end(&scope);
 
 	return ReturnState(fcinfo, &aggregate);
-}
-
-/* asynx.preload(aggregate_id text) returns void: leaves a snapshot, if it may */
-Datum
-asynx_preload(PG_FUNCTION_ARGS)
-{
-	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
-	AsynxQueryScope scope;
-	AsynxAggregate aggregate;
-
-	asynx_query_begin(&scope);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
-	PopActiveSnapshot();
-	if (aggregate.version > aggregate.snapshot_version)
-		asynx_snapshot_offer(aggregate_id, &aggregate);
-	asynx_query_end(&scope);
-
-	PG_RETURN_VOID();
 }
 
 /* asynx.replay(aggregate_id, from_version, to_version) returns setof asynx.event; 0 = the end */

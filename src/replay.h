@@ -29,6 +29,6 @@ extern void asynx_replay_aggregate(const text *aggregate_id, int64 to_version,
 								   AsynxAggregate *aggregate);
 extern void asynx_replay_aggregate_at(const text *aggregate_id, int64 version,
 									  AsynxAggregate *aggregate);
-extern void asynx_replay_refuse_unknown(const text *aggregate_id) pg_attribute_noreturn();
+pg_noreturn extern void asynx_replay_refuse_unknown(const text *aggregate_id);
 
 #endif							/* ASYNX_REPLAY_H */

@@ -6,7 +6,8 @@
  *
  * Lock order: AddinShmemInitLock, while the server starts, is the only LWLock
  * that is taken here.  The in-flight registry (inflight.c) needs none.
- * Heavyweight locks: first an aggregate's lock (lock.c), then the tables'.
+ * Heavyweight locks: first the event table's (query.c), then an aggregate's
+ * (lock.c), then those of rows.
  */
 #include "asynx.h"
 

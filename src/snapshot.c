@@ -91,44 +91,72 @@ asynx_snapshot_offer(const text *aggregate_id, const AsynxAggregate *aggregate)
 		asynx_snapshot_save(aggregate_id, aggregate);
 }
 
+/* Has the aggregate a snapshot, under the active snapshot of the database? */
+bool
+asynx_snapshot_exists(const text *aggregate_id)
+{
+	Datum		values[] = {PointerGetDatum(aggregate_id)};
+
+	return asynx_query_read(&SelectSnapshot, values, NULL, NULL, NULL) > 0;
+}
+
+/* Deletes the snapshot; was there one? */
+bool
+asynx_snapshot_delete(const text *aggregate_id)
+{
+	Datum		values[] = {PointerGetDatum(aggregate_id)};
+
+	return asynx_query_write(&DeleteSnapshot, values, NULL, NULL, NULL) > 0;
+}
+
 /* Raises 40001 if the event is not stored any more, whatever the transaction's snapshot shows. */
 static void
 CheckStillStored(const text *aggregate_id, const AsynxAggregate *aggregate)
 {
-	AsynxStoredEvent event;
-	bool		found;
+	int64		position;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	found = asynx_store_read(aggregate_id, aggregate->version, &event) &&
-		event.position == aggregate->position;
+	position = asynx_store_position(aggregate_id, aggregate->version);
 	PopActiveSnapshot();
-
-	if (!found)
-		ereport(ERROR,
-				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-				 errmsg("could not serialize access to aggregate \"%s\"",
-						text_to_cstring(aggregate_id)),
-				 errhint("The transaction might succeed if retried.")));
+	if (position != aggregate->position)
+		asynx_store_refuse_moved(aggregate_id);
 }
 
 /* Raises validation_failed unless "state" is, byte for byte, what the events give. */
 static void
 CheckState(const text *aggregate_id, const AsynxAggregate *aggregate, const Jsonb *state)
 {
-	if (VARSIZE(state) == VARSIZE(aggregate->state) &&
-		memcmp(state, aggregate->state, VARSIZE(state)) == 0)
-		return;
-
-	ereport(ERROR,
-			(errcode(ERRCODE_ASYNX_VALIDATION_FAILED),
-			 errmsg("the state is not that of aggregate \"%s\" at version %lld",
-					text_to_cstring(aggregate_id), (long long) aggregate->version),
-			 errdetail("A snapshot must equal the fold of the events.")));
+	if (!asynx_same_bytes(state, aggregate->state))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_VALIDATION_FAILED),
+				 errmsg("the state is not that of aggregate \"%s\" at version %lld",
+						text_to_cstring(aggregate_id), (long long) aggregate->version),
+				 errdetail("A snapshot must equal the fold of the events.")));
 }
 
+PG_FUNCTION_INFO_V1(asynx_preload);
 PG_FUNCTION_INFO_V1(asynx_put_snapshot);
 PG_FUNCTION_INFO_V1(asynx_get_snapshot);
 PG_FUNCTION_INFO_V1(asynx_delete_snapshot);
+
+/* asynx.preload(aggregate_id text) returns void: leaves a snapshot, if it may */
+Datum
+asynx_preload(PG_FUNCTION_ARGS)
+{
+	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
+	AsynxQueryScope scope;
+	AsynxAggregate aggregate;
+
+	asynx_query_begin(&scope);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
+	PopActiveSnapshot();
+	if (aggregate.version > aggregate.snapshot_version)
+		asynx_snapshot_offer(aggregate_id, &aggregate);
+	asynx_query_end(&scope);
+
+	PG_RETURN_VOID();
+}
 
 /* asynx.put_snapshot(aggregate_id text, version bigint, state jsonb) returns void */
 Datum
@@ -140,7 +168,7 @@ asynx_put_snapshot(PG_FUNCTION_ARGS)
 	AsynxQueryScope scope;
 	AsynxAggregate aggregate;
 
-	asynx_query_begin(&scope);
+	asynx_query_begin_write(&scope, "asynx.put_snapshot()");
 	asynx_lock_aggregate(aggregate_id);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	asynx_replay_aggregate_at(aggregate_id, version, &aggregate);
@@ -167,13 +195,13 @@ asynx_get_snapshot(PG_FUNCTION_ARGS)
 Datum
 asynx_delete_snapshot(PG_FUNCTION_ARGS)
 {
-	Datum		values[] = {PointerGetDatum(asynx_arg_aggregate_id(fcinfo, 0))};
+	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
 	AsynxQueryScope scope;
-	uint64		deleted;
+	bool		deleted;
 
 	asynx_query_begin(&scope);
-	deleted = asynx_query_write(&DeleteSnapshot, values, NULL, NULL, NULL);
+	deleted = asynx_snapshot_delete(aggregate_id);
 	asynx_query_end(&scope);
 
-	PG_RETURN_BOOL(deleted > 0);
+	PG_RETURN_BOOL(deleted);
 }

@@ -10,5 +10,7 @@
 /* These run within a query scope. */
 extern void asynx_snapshot_save(const text *aggregate_id, const AsynxAggregate *aggregate);
 extern void asynx_snapshot_offer(const text *aggregate_id, const AsynxAggregate *aggregate);
+extern bool asynx_snapshot_exists(const text *aggregate_id);
+extern bool asynx_snapshot_delete(const text *aggregate_id);
 
 #endif							/* ASYNX_SNAPSHOT_H */

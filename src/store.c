@@ -1,27 +1,30 @@
 /*
  * store.c
- *	  Writes to the log: append() and delete().
+ *	  Writes to the log: append().
  *
- * 1. append() takes no lock of its own; the primary key (aggregate_id, version)
- *	  decides who wins.  The INSERT selects from version - 1, so the position is
- *	  drawn in the statement whose snapshot saw the predecessor, and within a
- *	  stream positions ascend as versions do.
+ * 1. append() takes no lock but the event table's, as any INSERT does; the
+ *	  primary key (aggregate_id, version) decides who wins.  The INSERT selects
+ *	  from version - 1, so the position is drawn in the statement whose snapshot
+ *	  saw the predecessor.
  *
  * 2. If the INSERT stored nothing, a new snapshot tells why: the same event is
  *	  there already (a safe retry), the version is taken, there is a gap, or the
  *	  type is another.  If nothing of that is so any more, it is tried again.
  *
- * 3. delete() holds the aggregate's lock, so it is serial with itself, with
- *	  write() and with snapshots.  To wait for appends in flight it first inserts
- *	  the next version as a tombstone, a row that nobody else ever sees.  An
- *	  append that waited on that row would go on after the delete and leave a
- *	  version without its predecessors; so every append looks again, with a
- *	  snapshot newer than its INSERT, whether version - 1 is still there.
+ * 3. An INSERT may have waited for a transaction that erased the aggregate, and
+ *	  perhaps began it again (erase.c).  So every append looks once more, with a
+ *	  snapshot newer than its INSERT, whether version - 1 still is the very event
+ *	  that the INSERT saw; its position tells.  Thus no event ever stands without
+ *	  its predecessors, and within a stream positions ascend as versions do.
  *
- * 4. Under REPEATABLE READ and SERIALIZABLE a stream that moved after the
- *	  transaction's snapshot is a serialization failure, 40001, never a version
- *	  conflict: the caller must begin again.  The new snapshots of 2 and 3 are
- *	  newer than the transaction's own.
+ * 4. Under REPEATABLE READ and SERIALIZABLE the INSERT sees the transaction's
+ *	  snapshot.  A stream or a type that changed after it is a serialization
+ *	  failure, 40001, and not the conflict or gap it looks like: the caller must
+ *	  begin again.  What 2 and 3 look at is the newest there is.
+ *
+ * 5. Whoever writes locks the event table first (asynx_query_begin_write) and
+ *	  looks afterwards; creating and dropping types locks it against writers
+ *	  (aggtype.c).
  */
 #include "asynx.h"
 
@@ -30,8 +33,6 @@
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "errors.h"
-#include "guard.h"
-#include "lock.h"
 #include "miscadmin.h"
 #include "patch.h"
 #include "query.h"
@@ -47,7 +48,7 @@
 
 /* The first event of an aggregate: its type must be known, or be the default one. */
 static AsynxQuery InsertFirst = {
-	.sql = ASYNX_SQL("INSERT INTO asynx.events "
+	.sql = ASYNX_SQL("INSERT INTO asynx.events AS n "
 					 "(aggregate_id, version, id, aggregate_type, event_name, schema_version, "
 					 " occurred_at, patch, metadata) "
 					 "SELECT $1, $2, $3, $4, $5, COALESCE($6, t.schema_version, 1), $7, $8, $9 "
@@ -58,14 +59,15 @@ static AsynxQuery InsertFirst = {
 					 "WHERE p.aggregate_id OPERATOR(pg_catalog.=) $1 "
 					 "AND p.version OPERATOR(pg_catalog.=) $2) "
 					 "ON CONFLICT (aggregate_id, version) DO NOTHING "
-					 "RETURNING position, aggregate_type, schema_version"),
+					 "RETURNING n.position, n.aggregate_type, n.schema_version, "
+					 " 0::pg_catalog.int8"),
 	.nargs = INSERT_NARGS,
 	.argtypes = INSERT_ARGTYPES,
 };
 
 /* Any later event: it inherits the type of its predecessor. */
 static AsynxQuery InsertNext = {
-	.sql = ASYNX_SQL("INSERT INTO asynx.events "
+	.sql = ASYNX_SQL("INSERT INTO asynx.events AS n "
 					 "(aggregate_id, version, id, aggregate_type, event_name, schema_version, "
 					 " occurred_at, patch, metadata) "
 					 "SELECT $1, $2, $3, p.aggregate_type, $5, "
@@ -77,7 +79,10 @@ static AsynxQuery InsertNext = {
 					 "AND p.version OPERATOR(pg_catalog.=) ($2 OPERATOR(pg_catalog.-) 1) "
 					 "AND ($4 IS NULL OR p.aggregate_type OPERATOR(pg_catalog.=) $4) "
 					 "ON CONFLICT (aggregate_id, version) DO NOTHING "
-					 "RETURNING position, aggregate_type, schema_version"),
+					 "RETURNING n.position, n.aggregate_type, n.schema_version, "
+					 " (SELECT q.position FROM asynx.events q "
+					 "  WHERE q.aggregate_id OPERATOR(pg_catalog.=) n.aggregate_id "
+					 "  AND q.version OPERATOR(pg_catalog.=) (n.version OPERATOR(pg_catalog.-) 1))"),
 	.nargs = INSERT_NARGS,
 	.argtypes = INSERT_ARGTYPES,
 };
@@ -98,12 +103,18 @@ static AsynxQuery SelectVersion = {
 	.argtypes = {TEXTOID, INT8OID},
 };
 
-/* Newest first: what is repeated was mostly sent a moment ago. */
+static AsynxQuery SelectPosition = {
+	.sql = ASYNX_SQL("SELECT e.position FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.version OPERATOR(pg_catalog.=) $2"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
+
 static AsynxQuery SelectId = {
 	.sql = ASYNX_SQL("SELECT " ASYNX_STORED_EVENT_COLUMNS " FROM asynx.events e "
 					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
-					 "AND e.id OPERATOR(pg_catalog.=) $2 "
-					 "ORDER BY e.version DESC LIMIT 1"),
+					 "AND e.id OPERATOR(pg_catalog.=) $2 LIMIT 1"),
 	.nargs = 2,
 	.argtypes = {TEXTOID, UUIDOID},
 };
@@ -117,33 +128,12 @@ static AsynxQuery SelectLaterTombstone = {
 	.argtypes = {TEXTOID, INT8OID},
 };
 
-static AsynxQuery InsertTombstone = {
-	.sql = ASYNX_SQL("INSERT INTO asynx.events "
-					 "(aggregate_id, version, position, id, aggregate_type, event_name, "
-					 " schema_version, occurred_at, patch) "
-					 "SELECT e.aggregate_id, $2 OPERATOR(pg_catalog.+) 1, e.position, e.id, "
-					 " e.aggregate_type, 'asynx.aggregate.delete', e.schema_version, "
-					 " e.occurred_at, '[]' FROM asynx.events e "
-					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
-					 "AND e.version OPERATOR(pg_catalog.=) $2 "
-					 "ON CONFLICT (aggregate_id, version) DO NOTHING"),
-	.nargs = 2,
-	.argtypes = {TEXTOID, INT8OID},
-};
-
-static AsynxQuery DeleteEvents = {
-	.sql = ASYNX_SQL("DELETE FROM asynx.events e "
-					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1"),
-	.nargs = 1,
-	.argtypes = {TEXTOID},
-};
-
-static AsynxQuery DeleteSnapshot = {
-	.sql = ASYNX_SQL("DELETE FROM asynx.snapshots s "
-					 "WHERE s.aggregate_id OPERATOR(pg_catalog.=) $1"),
-	.nargs = 1,
-	.argtypes = {TEXTOID},
-};
+/* What an INSERT reports. */
+typedef struct Inserted
+{
+	AsynxStoredEvent *event;	/* the event, as stored */
+	int64		predecessor;	/* position of version - 1 as the INSERT saw it, 0 for version 1 */
+} Inserted;
 
 /* Raises version_conflict or version_gap unless the request continues a stream at "head". */
 void
@@ -165,15 +155,26 @@ asynx_store_check_next(const AsynxAppend *request, int64 head)
 }
 
 /* Raises 40001: the stream moved after the transaction's snapshot. */
-static void pg_attribute_noreturn()
-RefuseMoved(const text *aggregate_id)
+void
+asynx_store_refuse_moved(const text *aggregate_id)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("could not serialize access to aggregate \"%s\"",
 					text_to_cstring(aggregate_id)),
-			 errdetail("Its stream changed after this transaction began."),
+			 errdetail("It, or its type, changed after this transaction began."),
 			 errhint("The transaction might succeed if retried.")));
+}
+
+/* Raises version_conflict: the event could not be stored, and nothing tells why. */
+void
+asynx_store_refuse_attempts(const text *aggregate_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ASYNX_VERSION_CONFLICT),
+			 errmsg("could not append to aggregate \"%s\"", text_to_cstring(aggregate_id)),
+			 errdetail("Other transactions, or a trigger, were in the way %d times.",
+					   ASYNX_APPEND_ATTEMPTS)));
 }
 
 /* Row function: a whole stored event. */
@@ -188,12 +189,13 @@ GetEvent(TupleTableSlot *slot, void *arg)
 static bool
 GetInserted(TupleTableSlot *slot, void *arg)
 {
-	AsynxStoredEvent *stored = (AsynxStoredEvent *) arg;
+	Inserted   *inserted = (Inserted *) arg;
 	bool		isnull;
 
-	stored->position = DatumGetInt64(slot_getattr(slot, 1, &isnull));
-	stored->aggregate_type = DatumGetTextPCopy(slot_getattr(slot, 2, &isnull));
-	stored->schema_version = DatumGetInt32(slot_getattr(slot, 3, &isnull));
+	inserted->event->position = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+	inserted->event->aggregate_type = DatumGetTextPCopy(slot_getattr(slot, 2, &isnull));
+	inserted->event->schema_version = DatumGetInt32(slot_getattr(slot, 3, &isnull));
+	inserted->predecessor = DatumGetInt64(slot_getattr(slot, 4, &isnull));
 	return true;
 }
 
@@ -217,23 +219,24 @@ asynx_store_read(const text *aggregate_id, int64 version, AsynxStoredEvent *even
 	return asynx_query_read(&SelectVersion, values, NULL, GetEvent, event) > 0;
 }
 
-/* Finds the event of an aggregate that has this id; false if there is none. */
+/* The position of a version under the active snapshot, 0 if it is not there. */
+int64
+asynx_store_position(const text *aggregate_id, int64 version)
+{
+	Datum		values[] = {PointerGetDatum(aggregate_id), Int64GetDatum(version)};
+	int64		position = 0;
+
+	(void) asynx_query_read(&SelectPosition, values, NULL, asynx_query_get_int64, &position);
+	return position;
+}
+
+/* Finds an event of an aggregate that has this id; false if there is none. */
 bool
 asynx_store_find(const text *aggregate_id, const pg_uuid_t *id, AsynxStoredEvent *event)
 {
 	Datum		values[] = {PointerGetDatum(aggregate_id), UUIDPGetDatum(id)};
 
 	return asynx_query_read(&SelectId, values, NULL, GetEvent, event) > 0;
-}
-
-/* Are these the same bytes?  NULL equals NULL alone. */
-static bool
-SameVarlena(const void *a, const void *b)
-{
-	if (a == NULL || b == NULL)
-		return a == b;
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
 
 /*
@@ -248,11 +251,11 @@ asynx_store_is_repeat(const AsynxAppend *request, const AsynxStoredEvent *stored
 	return request->id != NULL &&
 		memcmp(request->id, &stored->id, UUID_LEN) == 0 &&
 		request->version == stored->version &&
-		SameVarlena(request->event_name, stored->event_name) &&
-		SameVarlena(request->patch, stored->patch) &&
-		SameVarlena(request->metadata, stored->metadata) &&
+		asynx_same_bytes(request->event_name, stored->event_name) &&
+		asynx_same_bytes(request->patch, stored->patch) &&
+		asynx_same_bytes(request->metadata, stored->metadata) &&
 		(request->aggregate_type == NULL ||
-		 SameVarlena(request->aggregate_type, stored->aggregate_type)) &&
+		 asynx_same_bytes(request->aggregate_type, stored->aggregate_type)) &&
 		(request->occurred_at == NULL || *request->occurred_at == stored->occurred_at) &&
 		(request->schema_version == 0 || request->schema_version == stored->schema_version);
 }
@@ -275,8 +278,9 @@ FillStored(const AsynxAppend *request, AsynxStoredEvent *stored)
 
 /* Tries to insert the event; false if the statement stored nothing. */
 static bool
-TryInsert(const AsynxAppend *request, AsynxStoredEvent *stored)
+TryInsert(const AsynxAppend *request, Inserted *inserted)
 {
+	AsynxStoredEvent *stored = inserted->event;
 	bool		first = (request->version == 1);
 	text	   *type = request->aggregate_type;
 	Datum		values[INSERT_NARGS];
@@ -301,7 +305,7 @@ TryInsert(const AsynxAppend *request, AsynxStoredEvent *stored)
 	nulls[8] = stored->metadata == NULL ? 'n' : ' ';
 
 	return asynx_query_write(first ? &InsertFirst : &InsertNext, values, nulls,
-							 GetInserted, stored) > 0;
+							 GetInserted, inserted) > 0;
 }
 
 /* Under REPEATABLE READ: raises 40001 if the stream's head is not what the transaction sees. */
@@ -317,7 +321,7 @@ asynx_store_check_not_moved(const text *aggregate_id, int64 head)
 	seen = asynx_store_head(aggregate_id);
 	PopActiveSnapshot();
 	if (seen != head)
-		RefuseMoved(aggregate_id);
+		asynx_store_refuse_moved(aggregate_id);
 }
 
 /* Raises 22023 if the type of a first event is unknown; active snapshot needed. */
@@ -334,7 +338,7 @@ CheckTypeKnown(const text *name)
 void
 asynx_store_check_type(const AsynxAppend *request, const text *type)
 {
-	if (request->aggregate_type == NULL || SameVarlena(request->aggregate_type, type))
+	if (request->aggregate_type == NULL || asynx_same_bytes(request->aggregate_type, type))
 		return;
 
 	ereport(ERROR,
@@ -364,39 +368,26 @@ CheckStreamType(const AsynxAppend *request)
 static bool
 ExplainRefusal(const AsynxAppend *request, AsynxStoredEvent *stored)
 {
-	bool		taken;
+	bool		repeated;
 	int64		head;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-
-	taken = asynx_store_read(request->aggregate_id, request->version, stored);
-	if (taken && asynx_store_is_repeat(request, stored))
+	repeated = request->id != NULL &&
+		asynx_store_read(request->aggregate_id, request->version, stored) &&
+		asynx_store_is_repeat(request, stored);
+	if (!repeated)
 	{
-		PopActiveSnapshot();
-		return true;
+		head = asynx_store_head(request->aggregate_id);
+		asynx_store_check_not_moved(request->aggregate_id, head);
+		asynx_store_check_next(request, head);
+		CheckStreamType(request);
 	}
-
-	head = asynx_store_head(request->aggregate_id);
-	asynx_store_check_not_moved(request->aggregate_id, head);
-	asynx_store_check_next(request, head);
-	CheckStreamType(request);
-
 	PopActiveSnapshot();
-	return false;
-}
 
-/* Is there a stream that the new event continues, as seen after its INSERT? */
-static bool
-HasPredecessor(const AsynxStoredEvent *stored)
-{
-	AsynxStoredEvent predecessor;
-	Datum		values[] = {
-		PointerGetDatum(stored->aggregate_id), Int64GetDatum(stored->position)
-	};
-
-	if (stored->version > 1)
-		return asynx_store_read(stored->aggregate_id, stored->version - 1, &predecessor);
-	return asynx_query_read(&SelectLaterTombstone, values, NULL, NULL, NULL) == 0;
+	/* the INSERT saw something older than this, and would see it again */
+	if (!repeated && IsolationUsesXactSnapshot())
+		asynx_store_refuse_moved(request->aggregate_id);
+	return repeated;
 }
 
 /* Raises a conflict, or 40001: the aggregate was erased while its event was inserted. */
@@ -404,96 +395,85 @@ void
 asynx_store_refuse_erased(const AsynxAppend *request)
 {
 	if (IsolationUsesXactSnapshot())
-		RefuseMoved(request->aggregate_id);
+		asynx_store_refuse_moved(request->aggregate_id);
 	ereport(ERROR,
 			(errcode(ERRCODE_ASYNX_VERSION_CONFLICT),
 			 errmsg("aggregate \"%s\" was erased while version %lld was appended",
 					text_to_cstring(request->aggregate_id), (long long) request->version),
-			 errdetail("The current version is 0.")));
+			 errhint("Read the aggregate again; it may have begun anew.")));
 }
 
-/* Raises an error if the aggregate was erased while the INSERT waited. */
-static void
-CheckPredecessor(const AsynxAppend *request, const AsynxStoredEvent *stored)
+/* Has the id been forgotten since the position of this version 1 was drawn? */
+static bool
+IsForgotten(const AsynxStoredEvent *stored)
 {
-	bool		found;
+	Datum		values[] = {
+		PointerGetDatum(stored->aggregate_id), Int64GetDatum(stored->position)
+	};
+
+	return asynx_query_read(&SelectLaterTombstone, values, NULL, NULL, NULL) > 0;
+}
+
+/*
+ * Raises an error if what the new event continues, or its type, is not what the
+ * INSERT saw any more.
+ */
+static void
+CheckPredecessor(const AsynxAppend *request, const Inserted *inserted)
+{
+	AsynxStoredEvent *stored = inserted->event;
+	AsynxType	type;
+	bool		good;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	found = HasPredecessor(stored);
+	if (stored->version > 1)
+		good = inserted->predecessor ==
+			asynx_store_position(stored->aggregate_id, stored->version - 1);
+	else
+		good = !IsForgotten(stored) &&
+			(!IsolationUsesXactSnapshot() || asynx_type_read(stored->aggregate_type, &type));
 	PopActiveSnapshot();
-	if (!found)
+
+	if (!good)
 		asynx_store_refuse_erased(request);
 }
 
 /*
+ * Appends the event if its version is free; false if it is not, or if its
+ * predecessor or its type is not there.  Raises only what cannot be mended by
+ * looking again.
+ */
+bool
+asynx_store_try_append(const AsynxAppend *request, AsynxStoredEvent *stored)
+{
+	Inserted	inserted = {.event = stored};
+
+	if (!TryInsert(request, &inserted))
+		return false;
+	CheckPredecessor(request, &inserted);
+	return true;
+}
+
+/*
  * Appends an event, or finds the one that the request repeats; "stored" gets
- * it.  Raises version_conflict, version_gap, invalid_patch, 22023 or 40001.
+ * it.  Raises version_conflict, version_gap, 22023 or 40001.  The caller has
+ * checked the patch.
  */
 void
 asynx_store_append(const AsynxAppend *request, AsynxStoredEvent *stored)
 {
-	asynx_patch_check(request->patch);
+	int			attempt;
 
-	while (!TryInsert(request, stored))
+	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
 	{
-		if (ExplainRefusal(request, stored))
+		if (asynx_store_try_append(request, stored) || ExplainRefusal(request, stored))
 			return;
 		CHECK_FOR_INTERRUPTS();
 	}
-	CheckPredecessor(request, stored);
-}
-
-/*
- * Inserts the row behind the last version for which appends in flight wait, and
- * returns that last version; 0 if the aggregate does not exist.
- */
-static int64
-BlockAppends(const text *aggregate_id)
-{
-	for (;;)
-	{
-		Datum		values[2];
-		int64		head;
-
-		PushActiveSnapshot(GetTransactionSnapshot());
-		head = asynx_store_head(aggregate_id);
-		PopActiveSnapshot();
-		if (head == 0)
-			return 0;
-
-		values[0] = PointerGetDatum(aggregate_id);
-		values[1] = Int64GetDatum(head);
-		if (asynx_query_write(&InsertTombstone, values, NULL, NULL, NULL) > 0)
-			return head;
-		CHECK_FOR_INTERRUPTS();
-	}
-}
-
-/*
- * Erases an aggregate's events and snapshot; returns how many events there
- * were.  Holds the aggregate's lock to the end of the transaction.
- */
-int64
-asynx_store_delete(const text *aggregate_id)
-{
-	Datum		values[] = {PointerGetDatum(aggregate_id)};
-	int64		head;
-
-	asynx_lock_aggregate(aggregate_id);
-
-	head = BlockAppends(aggregate_id);
-	if (head > 0)
-	{
-		asynx_guard_lift();
-		(void) asynx_query_write(&DeleteEvents, values, NULL, NULL, NULL);
-		asynx_guard_restore();
-	}
-	(void) asynx_query_write(&DeleteSnapshot, values, NULL, NULL, NULL);
-	return head;
+	asynx_store_refuse_attempts(request->aggregate_id);
 }
 
 PG_FUNCTION_INFO_V1(asynx_append);
-PG_FUNCTION_INFO_V1(asynx_delete);
 
 /* asynx.append(...) returns asynx.stored_event */
 Datum
@@ -521,24 +501,11 @@ asynx_append(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(8))
 		request.schema_version = asynx_arg_int(fcinfo, 8, "schema_version", 1);
 
-	asynx_query_begin(&scope);
+	asynx_patch_check(request.patch);
+
+	asynx_query_begin_write(&scope, "asynx.append()");
 	asynx_store_append(&request, &stored);
 	asynx_query_end(&scope);
 
 	PG_RETURN_DATUM(asynx_stored_event_datum(fcinfo, &stored));
-}
-
-/* asynx.delete(aggregate_id text) returns bigint */
-Datum
-asynx_delete(PG_FUNCTION_ARGS)
-{
-	AsynxQueryScope scope;
-	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
-	int64		deleted;
-
-	asynx_query_begin(&scope);
-	deleted = asynx_store_delete(aggregate_id);
-	asynx_query_end(&scope);
-
-	PG_RETURN_INT64(deleted);
 }

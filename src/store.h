@@ -1,6 +1,6 @@
 /*
  * store.h
- *	  Writing to the log: append and delete.
+ *	  Writing to the log: append.
  */
 #ifndef ASYNX_STORE_H
 #define ASYNX_STORE_H
@@ -21,19 +21,27 @@ typedef struct AsynxAppend
 	int32		schema_version; /* 0: the type's */
 } AsynxAppend;
 
-/* These run within a query scope. */
+/* How often a write is repeated that nothing speaks against; each time somebody else got ahead. */
+#define ASYNX_APPEND_ATTEMPTS 100
+
+/* These run within a query scope that writes. */
 extern void asynx_store_append(const AsynxAppend *request, AsynxStoredEvent *stored);
+extern bool asynx_store_try_append(const AsynxAppend *request, AsynxStoredEvent *stored);
+
+/* These read, within any query scope, under the active snapshot. */
 extern int64 asynx_store_head(const text *aggregate_id);
+extern int64 asynx_store_position(const text *aggregate_id, int64 version);
 extern bool asynx_store_read(const text *aggregate_id, int64 version, AsynxStoredEvent *event);
 extern bool asynx_store_find(const text *aggregate_id, const pg_uuid_t *id,
 							 AsynxStoredEvent *event);
-extern int64 asynx_store_delete(const text *aggregate_id);
 
-/* For the rooms that append in their own way; each check raises its error. */
+/* For the rooms that write in their own way; each check raises its error. */
 extern bool asynx_store_is_repeat(const AsynxAppend *request, const AsynxStoredEvent *stored);
 extern void asynx_store_check_next(const AsynxAppend *request, int64 head);
 extern void asynx_store_check_type(const AsynxAppend *request, const text *type);
 extern void asynx_store_check_not_moved(const text *aggregate_id, int64 head);
-extern void asynx_store_refuse_erased(const AsynxAppend *request) pg_attribute_noreturn();
+pg_noreturn extern void asynx_store_refuse_erased(const AsynxAppend *request);
+pg_noreturn extern void asynx_store_refuse_moved(const text *aggregate_id);
+pg_noreturn extern void asynx_store_refuse_attempts(const text *aggregate_id);
 
 #endif							/* ASYNX_STORE_H */

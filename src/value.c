@@ -91,22 +91,6 @@ asynx_value_root(const Jsonb *document)
 	return value;
 }
 
-/* The same value with bytes of its own in `context`. */
-AsynxValue
-asynx_value_copy(const AsynxValue *value, MemoryContext context)
-{
-	AsynxValue	copy = *value;
-
-	if (value->len > 0)
-	{
-		char	   *data = MemoryContextAlloc(context, value->len);
-
-		memcpy(data, value->data, value->len);
-		copy.data = data;
-	}
-	return copy;
-}
-
 /* Places a cursor before `left` children, the first of which is child `index`. */
 static void
 cursor_begin(AsynxCursor *cursor, const JsonbContainer *container, uint32 index, uint32 left)
@@ -198,12 +182,15 @@ asynx_value_depth(const AsynxValue *value)
 		return 0;
 
 	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
 	container = value_container(value);
 	cursor_begin(&cursor, container, 0, entry_count(container));
 	while (asynx_cursor_next(&cursor, &child))
 	{
-		if (asynx_value_is_container(&child))
-			deepest = Max(deepest, asynx_value_depth(&child));
+		int			depth = asynx_value_depth(&child);
+
+		if (depth > deepest)
+			deepest = depth;
 	}
 	return deepest + 1;
 }

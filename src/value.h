@@ -3,7 +3,7 @@
  *	  An immutable JSON value inside some jsonb, seen without copying it.
  *
  * An AsynxValue borrows: it is valid as long as the jsonb that it points into.
- * Nothing here allocates, except asynx_value_copy().
+ * Nothing here allocates.
  */
 #ifndef ASYNX_VALUE_H
 #define ASYNX_VALUE_H
@@ -27,7 +27,7 @@ typedef enum AsynxTag
 /* One value: its bytes without the alignment padding that may precede them. */
 typedef struct AsynxValue
 {
-	const char *data;			/* string bytes, Numeric or JsonbContainer; 4-aligned for the last two */
+	const char *data;			/* string bytes, a Numeric or a JsonbContainer */
 	uint32		len;			/* bytes at data; 0 for null and booleans */
 	AsynxTag	tag;
 } AsynxValue;
@@ -49,7 +49,6 @@ typedef struct AsynxMembers
 } AsynxMembers;
 
 extern AsynxValue asynx_value_root(const Jsonb *document);
-extern AsynxValue asynx_value_copy(const AsynxValue *value, MemoryContext context);
 
 extern void asynx_elements_begin(AsynxCursor *cursor, const AsynxValue *array);
 extern void asynx_members_begin(AsynxMembers *members, const AsynxValue *object);
@@ -65,8 +64,8 @@ extern bool asynx_value_equal(const AsynxValue *a, const AsynxValue *b);
 extern bool asynx_value_deeper(const AsynxValue *value, int levels);
 
 extern void asynx_document_check(const Jsonb *document);
-extern void asynx_document_too_large(Size limit) pg_attribute_noreturn();
-extern void asynx_document_too_deep(int limit) pg_attribute_noreturn();
+extern void asynx_document_too_large(Size limit);
+extern void asynx_document_too_deep(int limit);
 
 /* Is it an array or an object? */
 static inline bool

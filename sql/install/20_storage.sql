@@ -40,6 +40,8 @@ COMMENT ON COLUMN asynx.events.metadata IS 'Whatever the caller adds: user, requ
 
 CREATE INDEX events_position ON asynx.events (position);
 COMMENT ON INDEX asynx.events_position IS 'The order of the feed.';
+CREATE INDEX events_id ON asynx.events (aggregate_id, id);
+COMMENT ON INDEX asynx.events_id IS 'Finds what a call repeats, however long the stream is.';
 CREATE INDEX events_first ON asynx.events (aggregate_type, aggregate_id) WHERE version = 1;
 COMMENT ON INDEX asynx.events_first IS 'The aggregates of a type; one entry per aggregate.';
 

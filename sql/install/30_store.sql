@@ -72,7 +72,7 @@ CREATE FUNCTION asynx.safe_position() RETURNS bigint
   AS 'MODULE_PATHNAME', 'asynx_safe_position'
   LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION asynx.safe_position() IS
-  'The position at and below which no event can still appear.';
+  'The position at and below which no event can still appear. For monitoring; to read the feed use read_all(): a statement that compares positions with this function''s result has an older snapshot, and loses events.';
 
 CREATE FUNCTION asynx.feed_holders(OUT pid integer, OUT since timestamptz, OUT "position" bigint)
   RETURNS SETOF record

@@ -1,0 +1,69 @@
+/*
+ * patchbuilder.h
+ *	  Collects the operations of a patch, and knows how long it has become.
+ *
+ * The builder stands at a place in the document.  Operations are added for that
+ * place; entering a member or an element goes one level down, leaving goes back.
+ */
+#ifndef ASYNX_PATCHBUILDER_H
+#define ASYNX_PATCHBUILDER_H
+
+#include "lib/stringinfo.h"
+#include "value.h"
+
+typedef struct AsynxOperation AsynxOperation;
+
+typedef struct AsynxPatchBuilder
+{
+	StringInfoData place;		/* pointer to where it stands */
+	StringInfoData pointers;	/* the pointers of all operations, one after the other */
+	AsynxOperation *operations;
+	Size		count;
+	Size		capacity;		/* operations allocated */
+	Size		cost;			/* estimated length of the operations as compact text */
+} AsynxPatchBuilder;
+
+/* A pointer that an operation names: a piece of the builder's pointers. */
+typedef struct AsynxPlace
+{
+	int			start;
+	int			len;
+} AsynxPlace;
+
+/* What a builder looked like when a container was begun. */
+typedef struct AsynxMark
+{
+	Size		count;
+	Size		cost;
+	int			pointers;
+} AsynxMark;
+
+extern void asynx_builder_init(AsynxPatchBuilder *builder);
+extern Jsonb *asynx_builder_write(const AsynxPatchBuilder *builder);
+
+/* Each returns what asynx_builder_leave() needs to come back. */
+extern int	asynx_builder_enter_member(AsynxPatchBuilder *builder, const AsynxValue *key);
+extern int	asynx_builder_enter_element(AsynxPatchBuilder *builder, int index);
+extern AsynxPlace asynx_builder_place(AsynxPatchBuilder *builder);
+
+/* Operations on the place where the builder stands. */
+extern void asynx_builder_add(AsynxPatchBuilder *builder, const AsynxValue *value);
+extern void asynx_builder_remove(AsynxPatchBuilder *builder);
+extern void asynx_builder_replace(AsynxPatchBuilder *builder, const AsynxValue *value);
+extern void asynx_builder_move(AsynxPatchBuilder *builder, AsynxPlace from);
+
+/* A container's operations, against replacing it by the target as a whole. */
+extern AsynxMark asynx_builder_mark(const AsynxPatchBuilder *builder);
+extern void asynx_builder_settle(AsynxPatchBuilder *builder, const AsynxMark *mark,
+								 const AsynxValue *target);
+extern bool asynx_builder_exhausted(const AsynxPatchBuilder *builder, const AsynxMark *mark,
+									const AsynxValue *target);
+
+/* Goes back to the place around a child. */
+static inline void
+asynx_builder_leave(AsynxPatchBuilder *builder, int before)
+{
+	builder->place.len = before;
+}
+
+#endif							/* ASYNX_PATCHBUILDER_H */

@@ -1,0 +1,576 @@
+/*
+ * main.c
+ *	  Runs the pure JSON rooms without a server: case files, random rounds, faults.
+ *
+ *		harness [-s seed] [-r rounds] [-f] file...
+ *
+ * A case file is an array of objects in the manner of json-patch-test-suite:
+ * "doc", "patch" and "expected" or "error"; "disabled" and a lonely "comment"
+ * are skipped.  Our own files also use
+ *		an "error" that is a SQLSTATE, which must be the one raised;
+ *		"pointer" instead of "patch", where no "expected" means NULL;
+ *		"depth" and "size" (kilobytes), to lower the limits.
+ * A result must be the expected document's jsonb, byte for byte.
+ *
+ * -f runs every case again and again, with each allocation and each interrupt
+ * check in turn failing; what leaks is reported by the sanitizer at the end.
+ */
+#include "shim.h"
+
+#include <unistd.h>
+
+#include "apply.h"
+#include "diff.h"
+#include "guc.h"
+#include "patch.h"
+#include "random.h"
+#include "text.h"
+#include "utils/builtins.h"
+
+/* Patches that one random document lives through. */
+#define FOLD_EVENTS 12
+
+/* A fold of so many events must do with so much memory, and give this. */
+#define LONG_FOLD_EVENTS 40000
+#define LONG_FOLD_BYTES (2 * 1024 * 1024)
+#define LONG_FOLD_RESULT "{\"n\":39996,\"map\":{\"a\":\"b\"},\"list\":[1.0,{\"x\":null}]}"
+
+/* The test suite's documents fit easily; larger faults would take for ever. */
+#define MAX_FAULTS 100000
+
+extern Datum asynx_json_patch(PG_FUNCTION_ARGS);
+extern Datum asynx_json_pointer(PG_FUNCTION_ARGS);
+extern Datum asynx_json_diff(PG_FUNCTION_ARGS);
+
+/* Arguments and result of what runs under shim_run(). */
+typedef struct Call
+{
+	PGFunction	function;
+	void	   *arguments[2];
+	void	   *result;			/* NULL for SQL NULL */
+	ShimError	error;			/* sqlstate is empty if there was none */
+} Call;
+
+/* A fold of random patches. */
+typedef struct Fold
+{
+	AsynxDoc   *doc;
+	const Jsonb *patch;
+	Jsonb	   *result;
+} Fold;
+
+static int	passed = 0;
+static int	failed = 0;
+static int	skipped = 0;
+static MemoryContext scratch;
+
+/* Reports a failure. */
+static void __attribute__((format(printf, 1, 2)))
+fail(const char *format,...)
+{
+	va_list		args;
+
+	va_start(args, format);
+	vfprintf(stdout, format, args);
+	va_end(args);
+	fputc('\n', stdout);
+	failed++;
+}
+
+/* Calls a function of two arguments as the server would. */
+static void
+call_body(void *argument)
+{
+	Call	   *call = argument;
+	LOCAL_FCINFO(fcinfo, 2);
+
+	InitFunctionCallInfoData(*fcinfo, NULL, 2, InvalidOid, NULL, NULL);
+	for (int i = 0; i < 2; i++)
+	{
+		fcinfo->args[i].value = PointerGetDatum(call->arguments[i]);
+		fcinfo->args[i].isnull = false;
+	}
+	call->result = DatumGetPointer(call->function(fcinfo));
+	if (fcinfo->isnull)
+		call->result = NULL;
+}
+
+/* Calls an SQL function; what it raises is in call.error. */
+static Call
+call_function(PGFunction function, void *first, void *second)
+{
+	Call		call = {function, {first, second}, NULL, {"", ""}};
+
+	shim_run(call_body, &call, &call.error);
+	return call;
+}
+
+/* Are two documents the same, byte for byte? */
+static bool
+same_jsonb(const Jsonb *a, const Jsonb *b)
+{
+	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
+}
+
+/* A document as text. */
+static char *
+print_jsonb(const Jsonb *jsonb)
+{
+	return jsonb == NULL ? "NULL" : tree_print(tree_from_jsonb(jsonb));
+}
+
+/* A string as the text that SQL functions take. */
+static text *
+make_text(const Tree *string)
+{
+	text	   *result = palloc(VARHDRSZ + string->bytes.len);
+
+	SET_VARSIZE(result, VARHDRSZ + string->bytes.len);
+	memcpy(VARDATA(result), string->bytes.data, string->bytes.len);
+	return result;
+}
+
+/* Reads a file whole. */
+static char *
+read_file(const char *name, Size *len)
+{
+	FILE	   *file = fopen(name, "rb");
+	char	   *data;
+
+	if (file == NULL)
+	{
+		perror(name);
+		exit(2);
+	}
+	fseek(file, 0, SEEK_END);
+	*len = ftell(file);
+	rewind(file);
+	data = palloc(*len + 1);
+	if (fread(data, 1, *len, file) != *len)
+		exit(2);
+	fclose(file);
+	return data;
+}
+
+/* An integer member of a case, or `otherwise`. */
+static int
+case_setting(const Tree *item, const char *name, int otherwise)
+{
+	const Tree *value = tree_get(item, name);
+
+	return value == NULL ? otherwise : atoi(tree_print(value));
+}
+
+/* Sets the limits that a case asks for. */
+static void
+set_limits(const Tree *item)
+{
+	asynx_max_document_depth = case_setting(item, "depth", ASYNX_DEFAULT_DOCUMENT_DEPTH);
+	asynx_max_document_size = case_setting(item, "size", ASYNX_DEFAULT_DOCUMENT_SIZE);
+}
+
+/* Is a text an SQLSTATE of ours or of class 22? */
+static bool
+is_sqlstate(const Bytes *bytes)
+{
+	return bytes->len == 5 && (strncmp(bytes->data, "SX", 2) == 0 ||
+							   strncmp(bytes->data, "22", 2) == 0);
+}
+
+/* Checks what a case's call gave against what the case expects. */
+static void
+check_outcome(const char *label, const Tree *item, const Call *call)
+{
+	const Tree *error = tree_get(item, "error");
+	const Tree *expected = tree_get(item, "expected");
+	Jsonb	   *wanted = expected == NULL ? NULL : tree_to_jsonb(expected);
+	int			before = failed;
+
+	if (error != NULL && call->error.sqlstate[0] == '\0')
+		fail("%s: no error but %s", label, print_jsonb(call->result));
+	else if (error != NULL && is_sqlstate(&error->bytes) &&
+			 strcmp(call->error.sqlstate, error->bytes.data) != 0)
+		fail("%s: %s: %s", label, call->error.sqlstate, call->error.message);
+	else if (error == NULL && call->error.sqlstate[0] != '\0')
+		fail("%s: %s: %s", label, call->error.sqlstate, call->error.message);
+	else if (wanted != NULL && (call->result == NULL || !same_jsonb(call->result, wanted)))
+		fail("%s: got %s", label, print_jsonb(call->result));
+	else if (wanted == NULL && error == NULL && tree_get(item, "pointer") != NULL &&
+			 call->result != NULL)
+		fail("%s: not NULL but %s", label, print_jsonb(call->result));
+	if (failed == before)
+		passed++;
+}
+
+/* Why a case cannot be run; NULL if it can. */
+static const char *
+reason_to_skip(const Tree *item)
+{
+	const Tree *comment = tree_get(item, "comment");
+
+	if (tree_get(item, "disabled") != NULL && tree_get(item, "disabled")->type == TREE_TRUE)
+		return comment == NULL ? "disabled" : comment->bytes.data;
+	if (tree_get(item, "doc") == NULL ||
+		(tree_get(item, "patch") == NULL && tree_get(item, "pointer") == NULL))
+		return "no document or no patch";
+	return NULL;
+}
+
+/* Calls what a case is about. */
+static Call
+call_case(const Tree *item)
+{
+	const Tree *pointer = tree_get(item, "pointer");
+	Jsonb	   *document = tree_to_jsonb(tree_get(item, "doc"));
+
+	if (pointer != NULL)
+		return call_function(asynx_json_pointer, document, make_text(pointer));
+	return call_function(asynx_json_patch, document, tree_to_jsonb(tree_get(item, "patch")));
+}
+
+/* A case's name for messages. */
+static const char *
+case_label(const char *file, int number, const Tree *item)
+{
+	const char *base = strrchr(file, '/');
+	const Tree *comment = tree_get(item, "comment");
+	char	   *label = palloc(1024);
+
+	snprintf(label, 1024, "%s[%d] %s", base == NULL ? file : base + 1, number,
+			 comment == NULL ? "" : comment->bytes.data);
+	return label;
+}
+
+/* Runs one case in a context of its own. */
+static void
+run_case(const char *file, int number, const Tree *item)
+{
+	const char *reason = reason_to_skip(item);
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+	const char *label = case_label(file, number, item);
+
+	if (reason != NULL)
+	{
+		printf("skipped %s[%d]: %s\n", file, number, reason);
+		skipped++;
+	}
+	else
+	{
+		Call		call;
+
+		set_limits(item);
+		call = call_case(item);
+		check_outcome(label, item, &call);
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(scratch);
+}
+
+/*
+ * Runs one case with fault after fault until none strikes any more.  Announcing
+ * the next fault tells whether the last one has struck.
+ */
+static void
+run_faults(const Tree *item, long (*announce) (long), const char *sqlstate)
+{
+	for (long n = 1; n < MAX_FAULTS; n++)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(scratch);
+		Jsonb	   *document = tree_to_jsonb(tree_get(item, "doc"));
+		const Tree *pointer = tree_get(item, "pointer");
+		void	   *second = pointer == NULL ?
+			(void *) tree_to_jsonb(tree_get(item, "patch")) : make_text(pointer);
+		Call		call;
+		bool		struck;
+
+		announce(n);
+		call = call_function(pointer == NULL ? asynx_json_patch : asynx_json_pointer,
+							 document, second);
+		struck = announce(0) == 0;
+		if (struck && strcmp(call.error.sqlstate, sqlstate) != 0)
+			fail("fault %ld was swallowed: %s", n, call.error.message);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(scratch);
+		if (!struck)
+			break;
+	}
+}
+
+/* Runs the cases of one file. */
+static void
+run_file(const char *file, bool faults)
+{
+	MemoryContext context = shim_context_create();
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	const char *error;
+	Size		len;
+	char	   *data = read_file(file, &len);
+	Tree	   *items = tree_parse(data, len, &error);
+
+	if (items == NULL || items->type != TREE_ARRAY)
+	{
+		fprintf(stderr, "%s: %s\n", file, error == NULL ? "not an array" : error);
+		exit(2);
+	}
+	for (int i = 0; i < items->count; i++)
+	{
+		run_case(file, i, items->children[i]);
+		if (faults && reason_to_skip(items->children[i]) == NULL)
+		{
+			run_faults(items->children[i], shim_fail_allocation, "53200");
+			run_faults(items->children[i], shim_cancel_check, "57014");
+		}
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(context);
+}
+
+/* apply(diff(a, b), a) must be b, by our hand and by the plain one. */
+static void
+check_diff(Tree *a, Tree *b)
+{
+	Jsonb	   *source = tree_to_jsonb(a);
+	Jsonb	   *target = tree_to_jsonb(b);
+	Call		diff = call_function(asynx_json_diff, source, target);
+	Call		apply;
+	Tree	   *patch;
+	Tree	   *copy = tree_copy(a);
+
+	if (diff.result == NULL)
+	{
+		fail("diff: %s: %s", diff.error.sqlstate, diff.error.message);
+		return;
+	}
+	patch = tree_from_jsonb(diff.result);
+	apply = call_function(asynx_json_patch, source, diff.result);
+	if (!same_jsonb(diff.result, tree_to_jsonb(patch)))
+		fail("diff: the patch is not as the server would write it: %s", tree_print(patch));
+	else if (apply.result == NULL)
+		fail("diff: %s: %s: %s to %s by %s", apply.error.sqlstate, apply.error.message,
+			 tree_print(a), tree_print(b), tree_print(patch));
+	else if (!same_jsonb(apply.result, target))
+		fail("diff: %s to %s by %s", tree_print(a), tree_print(b), tree_print(patch));
+	else if (apply_patch(&copy, patch) != NULL || !same_jsonb(tree_to_jsonb(copy), target))
+		fail("diff: not an RFC 6902 patch: %s", tree_print(patch));
+	else if (source != target && same_jsonb(source, target) != (patch->count == 0))
+		fail("diff: %s for %s and %s", tree_print(patch), tree_print(a), tree_print(b));
+	else
+		passed++;
+}
+
+/* Two documents, mostly one made from the other. */
+static void
+diff_round(void)
+{
+	Tree	   *a = random_tree(random_below(20) == 0 ? 1000 : 60);
+	Tree	   *b = tree_copy(a);
+
+	for (int changes = random_below(6); changes > 0; changes--)
+		random_change(b);
+	if (random_below(20) == 0)
+		b = random_tree(60);
+	check_diff(a, b);
+}
+
+/* Two arrays with the elements in another order, some changed, some gone, some new. */
+static void
+list_round(void)
+{
+	Tree	   *a = random_list();
+	Tree	   *b = tree_copy(a);
+
+	random_shuffle(b);
+	for (int changes = random_below(4); changes > 0; changes--)
+		random_change(b);
+	check_diff(a, b);
+}
+
+/* Applies a patch and reads the document, as a replay does. */
+static void
+fold_body(void *argument)
+{
+	Fold	   *fold = argument;
+
+	asynx_doc_apply(fold->doc, fold->patch);
+	fold->result = asynx_doc_jsonb(fold->doc);
+}
+
+/* Does a patch check pass exactly if the patch is well formed? */
+static void
+check_body(void *argument)
+{
+	asynx_patch_check(argument);
+}
+
+/* One patch onto a fold and onto a tree; false if the two part. */
+static bool
+fold_event(Fold *fold, Tree **document)
+{
+	Tree	   *patch = random_patch(*document);
+	Tree	   *copy = tree_copy(*document);
+	const char *expected = apply_patch(&copy, patch);
+	ShimError	error = {"", ""};
+	ShimError	check_error = {"", ""};
+	char	   *shown = tree_print(patch);
+
+	fold->patch = tree_to_jsonb(patch);
+	shim_run(fold_body, fold, &error);
+	if (strcmp(error.sqlstate, expected == NULL ? "" : expected) != 0)
+		fail("%s instead of %s: %s on %s", error.sqlstate, expected == NULL ? "success" : expected,
+			 shown, tree_print(*document));
+	else if (expected == NULL && !same_jsonb(fold->result, tree_to_jsonb(copy)))
+		fail("%s on %s gives %s", shown, tree_print(*document), print_jsonb(fold->result));
+	else if (expected == NULL && !shim_run(check_body, (void *) fold->patch, &check_error))
+		fail("applied but refused: %s: %s", check_error.message, shown);
+	else if (strcmp(error.sqlstate, "SX014") == 0 &&
+			 shim_run(check_body, (void *) fold->patch, &check_error))
+		fail("refused but accepted: %s: %s", error.message, shown);
+	else
+	{
+		passed++;
+		if (expected == NULL)
+			*document = copy;
+		return expected == NULL;
+	}
+	return false;
+}
+
+/* A document that lives through several patches. */
+static void
+fold_round(void)
+{
+	Tree	   *document = random_tree(60);
+	Fold		fold = {NULL, NULL, NULL};
+
+	for (int i = 0; i < FOLD_EVENTS; i++)
+	{
+		/* After an error a document must not be used again. */
+		if (fold.doc == NULL)
+			fold.doc = asynx_doc_create(CurrentMemoryContext, tree_to_jsonb(document));
+		if (!fold_event(&fold, &document))
+		{
+			asynx_doc_free(fold.doc);
+			fold.doc = NULL;
+		}
+	}
+}
+
+/* Event `i` of a long fold: a new value, an element more or less, a test, a copy. */
+static Jsonb *
+long_fold_patch(int i)
+{
+	static const char *const patches[] = {
+		"[{\"op\":\"replace\",\"path\":\"/n\",\"value\":%d}]",
+		"[{\"op\":\"add\",\"path\":\"/list/0\",\"value\":{\"id\":%d,\"text\":\"more bytes\"}}]",
+		"[{\"op\":\"copy\",\"from\":\"/list\",\"path\":\"/map/copy %d\"}]",
+		"[{\"op\":\"remove\",\"path\":\"/list/0\"},{\"op\":\"remove\",\"path\":\"/map/copy %d\"}]",
+	};
+	const char *error;
+	char		text[256];
+
+	snprintf(text, sizeof(text), patches[i % lengthof(patches)], i - (i % 4 == 3));
+	return tree_to_jsonb(tree_parse(text, strlen(text), &error));
+}
+
+/* Folds many patches, each forgotten at once; the memory must not grow with their number. */
+static void
+long_fold_body(void *argument)
+{
+	static const char start[] = "{\"n\":0,\"list\":[1.0,{\"x\":null}],\"map\":{\"a\":\"b\"}}";
+	const char *error;
+	MemoryContext patches = shim_context_create();
+	AsynxDoc   *doc = asynx_doc_create(CurrentMemoryContext,
+									   tree_to_jsonb(tree_parse(start, strlen(start), &error)));
+
+	for (int i = 0; i < LONG_FOLD_EVENTS; i++)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(patches);
+		Jsonb	   *patch = long_fold_patch(i);
+
+		MemoryContextSwitchTo(caller);
+		asynx_doc_apply(doc, patch);
+		MemoryContextReset(patches);
+	}
+	MemoryContextDelete(patches);
+	*(Jsonb **) argument = asynx_doc_jsonb(doc);
+}
+
+/* Runs a long fold and looks at its result and its memory. */
+static void
+run_long_fold(void)
+{
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+	ShimError	error = {"", ""};
+	Jsonb	   *result = NULL;
+	Size		peak;
+
+	shim_peak();
+	shim_run(long_fold_body, &result, &error);
+	peak = shim_peak();
+	if (result == NULL)
+		fail("long fold: %s: %s", error.sqlstate, error.message);
+	else if (strcmp(print_jsonb(result), LONG_FOLD_RESULT) != 0)
+		fail("long fold: %s", print_jsonb(result));
+	else if (peak > LONG_FOLD_BYTES)
+		fail("long fold: took %zu bytes", peak);
+	else
+		passed++;
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(scratch);
+}
+
+/* Runs the random rounds. */
+static void
+run_random(uint64 seed, long rounds)
+{
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+
+	asynx_max_document_depth = ASYNX_DEFAULT_DOCUMENT_DEPTH;
+	asynx_max_document_size = ASYNX_DEFAULT_DOCUMENT_SIZE;
+	for (long i = 0; i < rounds && failed < 20; i++)
+	{
+		random_seed(seed + i);
+		if (i % 4 == 3)
+			fold_round();
+		else if (i % 4 == 2)
+			list_round();
+		else
+			diff_round();
+		MemoryContextReset(scratch);
+	}
+	MemoryContextSwitchTo(caller);
+}
+
+/* Reads the options, runs what they ask for, sums up. */
+int
+main(int argc, char **argv)
+{
+	uint64		seed = 1;
+	long		rounds = 0;
+	bool		faults = false;
+	int			option;
+
+	while ((option = getopt(argc, argv, "s:r:f")) != -1)
+	{
+		if (option == 's')
+			seed = strtoull(optarg, NULL, 10);
+		else if (option == 'r')
+			rounds = atol(optarg);
+		else if (option == 'f')
+			faults = true;
+		else
+			return 2;
+	}
+
+	shim_init();
+	scratch = shim_context_create();
+	for (int i = optind; i < argc; i++)
+		run_file(argv[i], faults);
+	run_long_fold();
+	run_random(seed, rounds);
+	MemoryContextDelete(scratch);
+	MemoryContextDelete(TopMemoryContext);
+
+	printf("%d passed, %d failed, %d skipped\n", passed, failed, skipped);
+	return failed == 0 ? 0 : 1;
+}

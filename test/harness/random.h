@@ -1,0 +1,30 @@
+/*
+ * random.h
+ *	  Random documents, changes and patches, the same for the same seed.
+ */
+#ifndef RANDOM_H
+#define RANDOM_H
+
+#include "text.h"
+
+extern void random_seed(uint64 seed);
+
+/* A number from 0 to n - 1. */
+extern int	random_below(int n);
+
+/* A document; `budget` bounds its number of values. */
+extern Tree *random_tree(int budget);
+
+/* An array whose elements are mostly different and large enough to be moved. */
+extern Tree *random_list(void);
+
+/* Moves elements of an array around. */
+extern void random_shuffle(Tree *array);
+
+/* Changes a document a little, in place. */
+extern void random_change(Tree *document);
+
+/* A patch that mostly fits the document. */
+extern Tree *random_patch(const Tree *document);
+
+#endif							/* RANDOM_H */
