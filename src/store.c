@@ -81,7 +81,8 @@ static AsynxQuery InsertNext = {
 					 "RETURNING n.position, n.aggregate_type, n.schema_version, "
 					 " (SELECT q.position FROM asynx.events q "
 					 "  WHERE q.aggregate_id OPERATOR(pg_catalog.=) n.aggregate_id "
-					 "  AND q.version OPERATOR(pg_catalog.=) (n.version OPERATOR(pg_catalog.-) 1))"),
+					 "  AND q.version OPERATOR(pg_catalog.=) "
+					 "   (n.version OPERATOR(pg_catalog.-) 1))"),
 	.nargs = INSERT_NARGS,
 	.argtypes = INSERT_ARGTYPES,
 };
