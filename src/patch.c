@@ -364,17 +364,23 @@ apply_operation(AsynxDoc *doc, const Operation *operation)
 	}
 }
 
-/* Applies a patch to a document. */
+/*
+ * Applies a patch to a document.  It is the result that the size limit holds for,
+ * whoever brought it there: a document that was too large before may be shrunk,
+ * but a patch that leaves it so, be it empty or all tests, is refused.
+ */
 void
 asynx_doc_apply(AsynxDoc *doc, const Jsonb *patch)
 {
 	PatchReader reader;
 	const Operation *operation;
 
+	asynx_doc_begin(doc);
 	reader_begin(&reader, patch);
 	while ((operation = reader_next(&reader)) != NULL)
 		apply_operation(doc, operation);
 	reader_end(&reader);
+	asynx_doc_end(doc);
 }
 
 /*
