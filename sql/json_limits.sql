@@ -204,6 +204,20 @@ FROM (TABLE limits.large
       FROM generate_series(1, 100) AS n) AS p;
 SELECT limits.peak() - :base < 8 * 1024 AS little_memory;
 
+-- Expanding a wide container: booleans share their nodes, and an object's table is as large as it must be from the start.
+CREATE TABLE limits.wide AS
+SELECT jsonb_agg(i % 2 = 0) AS list, jsonb_object_agg(i, true) AS object FROM generate_series(1, 250000) AS i;
+\c -
+SELECT asynx.json_patch('[true, {"a": false}]', '[{"op": "add", "path": "/1/b", "value": true}]');
+SELECT limits.resident() AS base \gset
+SELECT jsonb_array_length(asynx.json_patch(list, '[{"op": "add", "path": "/0", "value": true}, {"op": "remove", "path": "/5"}]')) FROM limits.wide;
+SELECT limits.peak() - :base < 12 * 1024 AS little_memory;
+\c -
+SELECT asynx.json_patch('[true, {"a": false}]', '[{"op": "add", "path": "/1/b", "value": true}]');
+SELECT limits.resident() AS base \gset
+SELECT asynx.json_patch(object, '[{"op": "remove", "path": "/77"}, {"op": "add", "path": "/77", "value": true}]') = object AS same FROM limits.wide;
+SELECT limits.peak() - :base < 40 * 1024 AS little_memory;
+
 -- Folds that fail leave nothing behind: neither in PostgreSQL's memory nor in json-c's.
 CREATE FUNCTION limits.fail(times int) RETURNS int LANGUAGE plpgsql AS $$
 DECLARE

@@ -16,6 +16,11 @@
  *	  holds much more than the document needs, the document rebases: it writes
  *	  itself into a fresh context and starts over from there, as one leaf.  So a
  *	  fold of any number of events runs in memory bounded by the document's size.
+ *	  The factor is what expanding costs: an element takes 72 bytes of malloc'ed
+ *	  memory besides its value (8 if it is null or a boolean), a member about 130
+ *	  (65) and its name.  A wide array of numbers comes to 8 times the document's
+ *	  size, an object of short strings to 14, an array of empty strings, the worst
+ *	  case, to 21; larger values cost nothing more.
  *
  * 3. Size.  A patch of a few bytes can multiply a document, so its size is
  *	  known at every step, not only when it is written.  It is counted without
