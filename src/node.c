@@ -42,7 +42,7 @@
 /* Members that an empty json-c object takes before its table grows. */
 #define TABLE_MEMBERS 10
 
-/* Slots of a table that takes so many members, and a few more, without growing: json-c fills 66 %. */
+/* Slots of a table that takes so many members and a few more without growing: it fills to 66 %. */
 #define TABLE_SLOTS(members) ((members) + (members) / 8 * 5 + 7)
 
 /* Cells of an expanded array that stay free for insertions. */
