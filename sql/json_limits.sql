@@ -93,9 +93,17 @@ FROM (VALUES
     ('and move', jsonb_build_object('a', repeat('x', 900), 'b', '{}'::jsonb), limits.times(20, '{"op": "move", "from": "/a", "path": "/b/a"}', '{"op": "move", "from": "/b/a", "path": "/a"}')),
     ('what was changed goes as a whole', jsonb_build_object('a', jsonb_build_array(repeat('x', 400))),
      limits.times(20, jsonb_build_object('op', 'add', 'path', '/a/-', 'value', repeat('z', 400)), '{"op": "replace", "path": "/a", "value": []}')),
-    ('too large on the way is too large', '{}', jsonb_build_array(jsonb_build_object('op', 'add', 'path', '/a', 'value', repeat('x', 1100)), '{"op": "remove", "path": "/a"}'::jsonb)),
+    ('too large on the way', '{}', jsonb_build_array(jsonb_build_object('op', 'add', 'path', '/a', 'value', repeat('x', 2000)), '{"op": "remove", "path": "/a"}'::jsonb)),
+    ('more than twice too large on the way', '{}', jsonb_build_array(jsonb_build_object('op', 'add', 'path', '/a', 'value', repeat('x', 2100)), '{"op": "remove", "path": "/a"}'::jsonb)),
+    ('too large on the way in many small pieces', '[]', limits.times(165, '{"op": "add", "path": "/-", "value": 1}') || limits.times(100, '{"op": "remove", "path": "/0"}')),
+    ('more than twice in many small pieces', '[]', limits.times(200, '{"op": "add", "path": "/-", "value": 1}') || limits.times(180, '{"op": "remove", "path": "/0"}')),
+    ('a copy on the way', jsonb_build_object('a', repeat('x', 900)), '[{"op": "copy", "from": "", "path": "/b"}, {"op": "remove", "path": "/a"}]'),
+    ('a second one', jsonb_build_object('a', repeat('x', 900)), '[{"op": "copy", "from": "", "path": "/b"}, {"op": "copy", "from": "", "path": "/c"}, {"op": "replace", "path": "", "value": 1}]'),
     ('a document that was too large may shrink', jsonb_build_object('a', repeat('x', 2000)), '[{"op": "remove", "path": "/a"}]'),
-    ('but must', jsonb_build_object('a', repeat('x', 2000)), '[]')
+    ('step by step', jsonb_build_object('a', repeat('x', 2000), 'b', repeat('x', 3000), 'c', repeat('x', 4000)), '[{"op": "remove", "path": "/a"}, {"op": "remove", "path": "/c"}, {"op": "replace", "path": "/b", "value": 1}]'),
+    ('but must', jsonb_build_object('a', repeat('x', 2000)), '[]'),
+    ('tests do not do that', jsonb_build_object('a', repeat('x', 2000), 'b', 1), '[{"op": "test", "path": "/b", "value": 1}]'),
+    ('a little is not enough', jsonb_build_object('a', repeat('x', 2000), 'b', 1), '[{"op": "remove", "path": "/b"}]')
 ) AS t(statement, document, patch);
 
 -- The limit is exact: each of these documents passes through it byte by byte.
@@ -103,6 +111,24 @@ SELECT bool_and((limits.outcome('{"l": [1, "a", 2.5], "o": {"k": null}}', jsonb_
                 = (pg_column_size(jsonb_insert('{"l": [1, "a", 2.5], "o": {"k": null}}', '{l,1}', to_jsonb(repeat('x', n)))) <= 1024)) AS exact,
        count(*)
 FROM generate_series(900, 1024) AS n;
+
+-- A difference between two documents within the limit applies, though what comes and what goes are both there on the way.
+SELECT statement, asynx.json_diff(source, target) @? '$[*] ? (@.op == "replace" && @.path == "")' AS whole,
+       record_image_eq(ROW(asynx.json_patch(source, asynx.json_diff(source, target))), ROW(target)) AS same
+FROM (VALUES
+    ('a renamed member with another value', jsonb_build_object('b', repeat('x', 500), 'z', repeat('z', 450)), jsonb_build_object('a', repeat('y', 500), 'z', repeat('z', 450))),
+    ('larger before it is smaller', jsonb_build_object('a', 1, 'b', repeat('x', 500), 'z', repeat('z', 450)), jsonb_build_object('a', repeat('y', 500), 'b', 1, 'z', repeat('z', 450))),
+    ('an array''s elements', jsonb_build_array(1, repeat('x', 480), repeat('z', 450), 2), jsonb_build_array(repeat('y', 470), 1, repeat('z', 450), 3)),
+    ('a rotated array', jsonb_build_array(repeat('x', 320), repeat('y', 320), repeat('z', 320)), jsonb_build_array(repeat('z', 320), repeat('x', 320), repeat('y', 320))),
+    ('nothing in common but one member', jsonb_build_object('b', repeat('x', 970), 'z', 1), jsonb_build_object('a', repeat('y', 970), 'z', 1))
+) AS t(statement, source, target);
+
+-- So it is at any size and in any order; what the documents share keeps the difference from replacing them as a whole.
+SELECT bool_and(pg_column_size(source) <= 1024 AND pg_column_size(target) <= 1024) AS within,
+       bool_and(record_image_eq(ROW(asynx.json_patch(source, asynx.json_diff(source, target))), ROW(target))) AS same, count(*)
+FROM generate_series(0, 48) AS n,
+     LATERAL (SELECT jsonb_object_agg('k' || i * n % 29, repeat('x', i)) || jsonb_build_object('s', repeat('s', 400)) AS source FROM generate_series(1, 15) AS i) AS s,
+     LATERAL (SELECT jsonb_object_agg('k' || i * n % 31, repeat('y', 16 - i)) || jsonb_build_object('s', repeat('s', 400)) AS target FROM generate_series(1, 15) AS i) AS t;
 
 SET asynx.max_document_size = '1MB';
 SELECT asynx.json_patch('[1]', limits.times(20, '{"op": "copy", "from": "", "path": "/-"}'));
@@ -177,6 +203,20 @@ FROM (TABLE limits.large
                                jsonb_build_object('op', 'remove', 'path', '/5000'))
       FROM generate_series(1, 100) AS n) AS p;
 SELECT limits.peak() - :base < 8 * 1024 AS little_memory;
+
+-- Expanding a wide container: booleans share their nodes, and an object's table is as large as it must be from the start.
+CREATE TABLE limits.wide AS
+SELECT jsonb_agg(i % 2 = 0) AS list, jsonb_object_agg(i, true) AS object FROM generate_series(1, 250000) AS i;
+\c -
+SELECT asynx.json_patch('[true, {"a": false}]', '[{"op": "add", "path": "/1/b", "value": true}]');
+SELECT limits.resident() AS base \gset
+SELECT jsonb_array_length(asynx.json_patch(list, '[{"op": "add", "path": "/0", "value": true}, {"op": "remove", "path": "/5"}]')) FROM limits.wide;
+SELECT limits.peak() - :base < 12 * 1024 AS little_memory;
+\c -
+SELECT asynx.json_patch('[true, {"a": false}]', '[{"op": "add", "path": "/1/b", "value": true}]');
+SELECT limits.resident() AS base \gset
+SELECT asynx.json_patch(object, '[{"op": "remove", "path": "/77"}, {"op": "add", "path": "/77", "value": true}]') = object AS same FROM limits.wide;
+SELECT limits.peak() - :base < 40 * 1024 AS little_memory;
 
 -- Folds that fail leave nothing behind: neither in PostgreSQL's memory nor in json-c's.
 CREATE FUNCTION limits.fail(times int) RETURNS int LANGUAGE plpgsql AS $$

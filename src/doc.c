@@ -16,12 +16,20 @@
  *	  holds much more than the document needs, the document rebases: it writes
  *	  itself into a fresh context and starts over from there, as one leaf.  So a
  *	  fold of any number of events runs in memory bounded by the document's size.
+ *	  The factor is what expanding costs: an element takes 72 bytes of malloc'ed
+ *	  memory besides its value (8 if it is null or a boolean), a member about 130
+ *	  (65) and its name.  A wide array of numbers comes to 8 times the document's
+ *	  size, an object of short strings to 14, an array of empty strings, the worst
+ *	  case, to 21; larger values cost nothing more.
  *
  * 3. Size.  A patch of a few bytes can multiply a document, so its size is
  *	  known at every step, not only when it is written.  It is counted without
  *	  the padding of jsonb, which depends on each value's place; `drift` bounds
- *	  what that count may be wrong by.  A document that is too large in any case
- *	  is refused at once; one that may be is rebased, which tells its exact size.
+ *	  what that count may be wrong by.  The limit holds where a patch ends: there
+ *	  a document that may be too large is rebased, which tells its exact size.
+ *	  In between it may hold what goes and what comes at the same time, as it does
+ *	  halfway from one document to another, so it is refused only if it is larger
+ *	  than the limit and what it was (but at least the limit) together: `bound`.
  *
  * 4. Depth.  A value is refused where its place and its own nesting add up to
  *	  more levels than allowed.  This also bounds json-c's recursions.
@@ -36,6 +44,9 @@
 /* Bytes kept beyond which a document may rebase; if it is large itself, a multiple of its size. */
 #define REBASE_BYTES ((Size) 512 * 1024)
 #define REBASE_FACTOR 2
+
+/* A count that is wrong by more than this part of the bound is not good enough near it. */
+#define DRIFT_SHARE 8
 
 /*
  * Bytes by which a change may add to, or take from, what is not counted at one
@@ -54,6 +65,7 @@ struct AsynxDoc
 	Size		held_size;		/* its bytes as jsonb */
 	Size		size;			/* bytes as jsonb, right up to `drift` */
 	Size		drift;
+	Size		bound;			/* size up to which the patch that runs may take it */
 	Size		retained;		/* bytes in `values` */
 };
 
@@ -194,24 +206,31 @@ size_limit(void)
 
 /* Writes a node as a document of its own. */
 static Jsonb *
-write_node(AsynxNode *node, Size hint)
+write_node(AsynxNode *node, Size hint, Size limit)
 {
 	AsynxWriter writer;
 
-	asynx_writer_init(&writer, hint, size_limit());
+	asynx_writer_init(&writer, hint, limit);
 	asynx_node_write(&writer, NULL, node);
 	return asynx_writer_finish(&writer);
 }
 
-/* The document as it is now, which also tells its exact size. */
-Jsonb *
-asynx_doc_jsonb(AsynxDoc *doc)
+/* Writes the whole document, which also tells its exact size. */
+static Jsonb *
+write_document(AsynxDoc *doc, Size limit)
 {
-	Jsonb	   *document = write_node(doc->root, doc->size + Min(doc->drift, doc->size));
+	Jsonb	   *document = write_node(doc->root, doc->size + Min(doc->drift, doc->size), limit);
 
 	doc->size = VARSIZE(document);
 	doc->drift = 0;
 	return document;
+}
+
+/* The document as it is now. */
+Jsonb *
+asynx_doc_jsonb(AsynxDoc *doc)
+{
+	return write_document(doc, size_limit());
 }
 
 /* Starts over from the document as it is now, which frees what it no longer needs. */
@@ -221,7 +240,7 @@ rebase(AsynxDoc *doc)
 	MemoryContext old = doc->values;
 	MemoryContext fresh = create_values(doc);
 	MemoryContext caller = MemoryContextSwitchTo(fresh);
-	Jsonb	   *source = asynx_doc_jsonb(doc);
+	Jsonb	   *source = write_document(doc, ASYNX_JSONB_LIMIT);
 
 	MemoryContextSwitchTo(caller);
 	doc->values = fresh;
@@ -230,17 +249,44 @@ rebase(AsynxDoc *doc)
 	MemoryContextDelete(old);
 }
 
-/* After a change: refuses a document that has become too large, rebases one that should be. */
+/* Should the document start over: because it keeps too much, or its size is too vague? */
+static bool
+should_rebase(const AsynxDoc *doc)
+{
+	if (doc->retained > Max(REBASE_BYTES, REBASE_FACTOR * doc->size))
+		return true;
+	return doc->drift > doc->bound / DRIFT_SHARE && doc->size + doc->drift > doc->bound;
+}
+
+/* After a change: refuses a document that has grown beyond all bounds, rebases one that should. */
 static void
 settle(AsynxDoc *doc)
 {
+	if (doc->size > doc->bound + doc->drift)
+		asynx_document_too_large(size_limit());
+	if (should_rebase(doc))
+		rebase(doc);
+}
+
+/* Before a patch. */
+void
+asynx_doc_begin(AsynxDoc *doc)
+{
 	Size		limit = size_limit();
 
+	doc->bound = Max(doc->size + doc->drift, limit) + limit;
+}
+
+/* After a patch: refuses a document that is larger than the limit. */
+void
+asynx_doc_end(AsynxDoc *doc)
+{
+	Size		limit = size_limit();
+
+	if (doc->size + doc->drift > limit && doc->size <= limit + doc->drift)
+		rebase(doc);
 	if (doc->size > limit + doc->drift)
 		asynx_document_too_large(limit);
-	if (doc->size + doc->drift > limit ||
-		doc->retained > Max(REBASE_BYTES, REBASE_FACTOR * doc->size))
-		rebase(doc);
 }
 
 /* Counts a change at the end of a path: `added` bytes in, `removed` bytes out. */
@@ -370,45 +416,23 @@ locate(AsynxDoc *doc, const AsynxPointer *path, AsynxNode **node, AsynxValue *va
 {
 	AsynxNode **slot = &doc->root;
 	const char *token = path->tokens;
-	AsynxOutcome outcome = ASYNX_FOUND;
 	uint32		i;
 
 	for (i = 0; i < path->count && asynx_node_is_expanded(*slot); i++)
 	{
-		outcome = asynx_node_child(*slot, token, &slot);
+		AsynxOutcome outcome = asynx_node_child(*slot, token, &slot);
+
 		if (outcome != ASYNX_FOUND)
 			return outcome;
 		token = asynx_token_next(token);
 	}
 
 	*node = asynx_node_is_expanded(*slot) ? *slot : NULL;
-	if (*node == NULL)
-		*value = asynx_node_value(*slot);
-	for (; i < path->count && outcome == ASYNX_FOUND; i++)
-	{
-		outcome = asynx_value_step(value, token);
-		token = asynx_token_next(token);
-	}
-	return outcome;
-}
+	if (*node != NULL)
+		return ASYNX_FOUND;
 
-/*
- * The value at the end of a path.  That of an expanded node is written into the
- * current memory context (`written`, else NULL).
- */
-static AsynxOutcome
-read_value(AsynxDoc *doc, const AsynxPointer *path, AsynxValue *value, Jsonb **written)
-{
-	AsynxNode  *node;
-	AsynxOutcome outcome = locate(doc, path, &node, value);
-
-	*written = NULL;
-	if (outcome == ASYNX_FOUND && node != NULL)
-	{
-		*written = write_node(node, path->count == 0 ? doc->size + doc->drift : 0);
-		*value = asynx_value_root(*written);
-	}
-	return outcome;
+	*value = asynx_node_value(*slot);
+	return asynx_value_follow(value, token, path->count - i);
 }
 
 /* Holds a copy of a value. */
@@ -438,21 +462,41 @@ asynx_doc_take(AsynxDoc *doc, const AsynxPointer *from)
 	return ASYNX_FOUND;
 }
 
+/*
+ * Writes a copy of an expanded node.  One that would take the document beyond its
+ * bound is not even made.
+ */
+static Jsonb *
+copy_node(AsynxDoc *doc, AsynxNode *node)
+{
+	MemoryContext caller;
+	Jsonb	   *copy;
+	Size		uncertain = 0;
+	Size		size = asynx_node_measure(node, &uncertain);
+
+	if (doc->size + size > doc->bound + doc->drift + uncertain)
+		asynx_document_too_large(size_limit());
+
+	caller = MemoryContextSwitchTo(doc->values);
+	copy = write_node(node, VARHDRSZ + size + uncertain, ASYNX_JSONB_LIMIT);
+	MemoryContextSwitchTo(caller);
+	doc->retained += VARSIZE(copy);
+	return copy;
+}
+
 /* Holds a copy of what is at the end of a path; the two share nothing that can change. */
 AsynxOutcome
 asynx_doc_pick(AsynxDoc *doc, const AsynxPointer *from)
 {
-	MemoryContext caller = MemoryContextSwitchTo(doc->values);
+	AsynxNode  *node;
 	AsynxValue	value;
-	Jsonb	   *written;
-	AsynxOutcome outcome = read_value(doc, from, &value, &written);
+	AsynxOutcome outcome = locate(doc, from, &node, &value);
 
-	MemoryContextSwitchTo(caller);
 	if (outcome != ASYNX_FOUND)
 		return outcome;
 
-	if (written != NULL)
-		doc->retained += VARSIZE(written);
+	if (node != NULL)
+		value = asynx_value_root(copy_node(doc, node));
 	hold_kept(doc, &value);
 	return ASYNX_FOUND;
 }
@@ -532,10 +576,16 @@ asynx_doc_find(AsynxDoc *doc, const AsynxPointer *path)
 AsynxOutcome
 asynx_doc_test(AsynxDoc *doc, const AsynxPointer *path, const AsynxValue *value)
 {
+	AsynxNode  *node;
 	AsynxValue	found;
-	Jsonb	   *written;
-	AsynxOutcome outcome = read_value(doc, path, &found, &written);
+	Jsonb	   *written = NULL;
+	AsynxOutcome outcome = locate(doc, path, &node, &found);
 
+	if (outcome == ASYNX_FOUND && node != NULL)
+	{
+		written = write_node(node, path->count == 0 ? doc->size : 0, ASYNX_JSONB_LIMIT);
+		found = asynx_value_root(written);
+	}
 	if (outcome == ASYNX_FOUND && !asynx_value_equal(&found, value))
 		outcome = ASYNX_UNEQUAL;
 	if (written != NULL)

@@ -19,10 +19,17 @@ extern AsynxDoc *asynx_doc_create(MemoryContext parent, const Jsonb *source);
 /* The same without the copy, for a source that outlives the document. */
 extern AsynxDoc *asynx_doc_borrow(MemoryContext parent, const Jsonb *source);
 
-/* The document as it is now, in the current memory context; it stays usable. */
+/* The document as it is now, if the limit allows its size, in the current memory context. */
 extern Jsonb *asynx_doc_jsonb(AsynxDoc *doc);
 
 extern void asynx_doc_free(AsynxDoc *doc);
+
+/*
+ * Around the operations of each patch.  In between a document may be larger than
+ * the limit, though not without bounds; asynx_doc_end() refuses one that still is.
+ */
+extern void asynx_doc_begin(AsynxDoc *doc);
+extern void asynx_doc_end(AsynxDoc *doc);
 
 /*
  * The pieces that the operations of RFC 6902 consist of.  A document holds at

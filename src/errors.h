@@ -21,11 +21,11 @@
 /* The version is taken, or is not the one that the caller expected. */
 #define ERRCODE_ASYNX_VERSION_CONFLICT MAKE_SQLSTATE('S', 'X', '0', '0', '3')
 
-/* The store cannot work here: library not preloaded, or a table is missing. */
-#define ERRCODE_ASYNX_NOT_LOADED MAKE_SQLSTATE('S', 'X', '0', '1', '1')
-
 /* An empty topic or pattern. */
 #define ERRCODE_ASYNX_PATTERN_EMPTY MAKE_SQLSTATE('S', 'X', '0', '1', '0')
+
+/* The store cannot work here: library not preloaded, or a table is missing. */
+#define ERRCODE_ASYNX_NOT_LOADED MAKE_SQLSTATE('S', 'X', '0', '1', '1')
 
 /* Not an RFC 6902 document. */
 #define ERRCODE_ASYNX_INVALID_PATCH MAKE_SQLSTATE('S', 'X', '0', '1', '4')
@@ -39,7 +39,7 @@
 /* The version is beyond the last one plus 1. */
 #define ERRCODE_ASYNX_VERSION_GAP MAKE_SQLSTATE('S', 'X', '0', '1', '7')
 
-/* A document nested deeper or larger than the settings allow. */
+/* A document nested deeper or larger than the settings, or jsonb itself, allow. */
 #define ERRCODE_ASYNX_DOCUMENT_LIMIT MAKE_SQLSTATE('S', 'X', '0', '1', '8')
 
 #endif							/* ASYNX_ERRORS_H */

@@ -10,9 +10,12 @@
 #define ASYNX_MAX_DOCUMENT_DEPTH 5000
 #define ASYNX_DEFAULT_DOCUMENT_DEPTH 1000
 
-/* Kilobytes; the upper bound is jsonb's own (28 bits of length in a JEntry). */
+/*
+ * Kilobytes.  A patch may take a document to twice the limit before it shrinks it
+ * again, and jsonb has 28 bits for a length: hence the upper bound.
+ */
 #define ASYNX_MIN_DOCUMENT_SIZE 1
-#define ASYNX_MAX_DOCUMENT_SIZE (256 * 1024 - 1)
+#define ASYNX_MAX_DOCUMENT_SIZE (128 * 1024 - 1)
 #define ASYNX_DEFAULT_DOCUMENT_SIZE (64 * 1024)
 
 extern bool asynx_allow_drop;

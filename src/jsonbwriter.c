@@ -19,17 +19,30 @@
  */
 #include "asynx.h"
 
+#include "errors.h"
 #include "jsonbwriter.h"
 
 /* Where the root begins: behind the varlena header. */
 #define ROOT_OFFSET VARHDRSZ
+
+/* Raises document_limit: the setting's, or that of the format. */
+static void
+refuse_size(const AsynxWriter *writer)
+{
+	if (writer->limit < ASYNX_JSONB_LIMIT)
+		asynx_document_too_large(writer->limit);
+	ereport(ERROR,
+			(errcode(ERRCODE_ASYNX_DOCUMENT_LIMIT),
+			 errmsg("JSON value is larger than %u bytes", writer->limit),
+			 errdetail("The type jsonb holds no larger values.")));
+}
 
 /* Lets the buffer grow to hold `needed` bytes; beyond the limit is an error. */
 static void
 writer_grow(AsynxWriter *writer, Size needed)
 {
 	if (needed > writer->limit)
-		asynx_document_too_large(writer->limit);
+		refuse_size(writer);
 
 	writer->capacity = (uint32) Min(Max((Size) writer->capacity * 2, needed),
 									(Size) writer->limit);

@@ -9,6 +9,8 @@
  * keep every digit, strings are not copied, and a container costs one node, no
  * matter how large it is, until asynx_node_expand() replaces the leaf by a
  * json-c container of leaves.  JSON null is no node at all, as json-c wants it.
+ * All true values of the process share one node, all false ones another: json-c
+ * counts references, and nobody here changes a node that is not a container.
  *
  * json-c aborts the server when a function gets a node of another type, so every
  * call here has the type checked right before it.  It allocates with malloc, and
@@ -40,11 +42,17 @@
 /* Members that an empty json-c object takes before its table grows. */
 #define TABLE_MEMBERS 10
 
+/* Slots of a table that takes so many members and a few more without growing: it fills to 66 %. */
+#define TABLE_SLOTS(members) ((members) + (members) / 8 * 5 + 7)
+
 /* Cells of an expanded array that stay free for insertions. */
 #define SPARE_CELLS 4
 
 /* A member of a json-c object. */
 typedef struct lh_entry Member;
+
+/* The nodes of false and true; created at first use, kept by a reference that nobody gives back. */
+static AsynxNode *booleans[2] = {NULL, NULL};
 
 /* Raises out_of_memory for what malloc refused. */
 static void
@@ -56,6 +64,17 @@ out_of_memory(void)
 			 errdetail("The tree of a JSON document could not be extended.")));
 }
 
+/* Another reference to the node of a boolean, NULL if there is no memory. */
+static AsynxNode *
+try_boolean(bool value)
+{
+	AsynxNode **shared = &booleans[value ? 1 : 0];
+
+	if (*shared == NULL)
+		*shared = json_object_new_boolean(value);
+	return json_object_get(*shared);
+}
+
 /* A leaf for a value that is not null, NULL if there is no memory. */
 static AsynxNode *
 try_leaf(const AsynxValue *value)
@@ -63,7 +82,7 @@ try_leaf(const AsynxValue *value)
 	AsynxNode  *leaf;
 
 	if (value->tag == ASYNX_FALSE || value->tag == ASYNX_TRUE)
-		return json_object_new_boolean(value->tag == ASYNX_TRUE);
+		return try_boolean(value->tag == ASYNX_TRUE);
 
 	leaf = json_object_new_int64((int64) (intptr_t) value->data);
 	if (leaf != NULL)
@@ -73,7 +92,7 @@ try_leaf(const AsynxValue *value)
 	return leaf;
 }
 
-/* A new node for a value; its bytes must outlive it. */
+/* A node for a value, for the caller to free; the value's bytes must outlive it. */
 AsynxNode *
 asynx_node_leaf(const AsynxValue *value)
 {
@@ -229,7 +248,7 @@ object_of_leaves(const AsynxValue *value, char *memory)
 	AsynxValue	child;
 
 	if (done && count > TABLE_MEMBERS)
-		done = lh_table_resize(json_object_get_object(object), (int) (count + count / 2 + 2)) == 0;
+		done = lh_table_resize(json_object_get_object(object), (int) TABLE_SLOTS(count)) == 0;
 
 	asynx_members_begin(&members, value);
 	while (done && asynx_members_next(&members, &key, &child))

@@ -26,7 +26,7 @@ extern Size asynx_node_key_size(uint32 len);
 
 extern bool asynx_node_is_object(const AsynxNode *node);
 extern AsynxOutcome asynx_node_child(AsynxNode *container, const char *token, AsynxNode ***slot);
-extern AsynxOutcome asynx_node_place(AsynxNode *container, const char *token, uint32 *index);
+extern AsynxOutcome asynx_node_place(AsynxNode *array, const char *token, uint32 *index);
 extern void asynx_node_add_member(AsynxNode *object, const char *token, char *memory,
 								  AsynxNode *child);
 extern void asynx_node_insert_element(AsynxNode *array, uint32 index, AsynxNode *child);

@@ -12,7 +12,8 @@
  * between: an error takes it away with the memory context that it lives in.
  *
  * Messages name the operation by its number from 0, and where it points to, but
- * never carry a value: values may be personal, messages end up in logs.
+ * carry nothing else from a patch or a document: values may be personal, messages
+ * end up in logs.
  */
 #include "asynx.h"
 
@@ -27,17 +28,17 @@ PG_FUNCTION_INFO_V1(asynx_json_patch);
 PG_FUNCTION_INFO_V1(asynx_json_patch_agg_transition);
 PG_FUNCTION_INFO_V1(asynx_json_patch_agg_final);
 
-/* Bytes of a pointer or name that a message shows. */
+/* Bytes of a pointer that a message shows. */
 #define MESSAGE_BYTES 128
 
 typedef enum OperationType
 {
-	OP_ADD,
-	OP_REMOVE,
-	OP_REPLACE,
-	OP_MOVE,
-	OP_COPY,
-	OP_TEST
+	PATCH_ADD,
+	PATCH_REMOVE,
+	PATCH_REPLACE,
+	PATCH_MOVE,
+	PATCH_COPY,
+	PATCH_TEST
 } OperationType;
 
 /* What an operation is called, and what it needs besides a path. */
@@ -50,13 +51,13 @@ typedef struct OperationKind
 	bool		has_value;
 } OperationKind;
 
-static const OperationKind kinds[] = {
-	{"add", 3, OP_ADD, false, true},
-	{"remove", 6, OP_REMOVE, false, false},
-	{"replace", 7, OP_REPLACE, false, true},
-	{"move", 4, OP_MOVE, true, false},
-	{"copy", 4, OP_COPY, true, false},
-	{"test", 4, OP_TEST, false, true}
+static const OperationKind operation_kinds[] = {
+	{"add", 3, PATCH_ADD, false, true},
+	{"remove", 6, PATCH_REMOVE, false, false},
+	{"replace", 7, PATCH_REPLACE, false, true},
+	{"move", 4, PATCH_MOVE, true, false},
+	{"copy", 4, PATCH_COPY, true, false},
+	{"test", 4, PATCH_TEST, false, true}
 };
 
 /* Members of an operation that RFC 6902 knows, by their place in OperationMembers. */
@@ -84,8 +85,8 @@ typedef struct Operation
 	uint32		index;			/* its number in the patch, from 0 */
 	const OperationKind *kind;
 	AsynxPointer path;
-	AsynxPointer from;			/* empty unless the kind has one */
-	AsynxValue	value;			/* null unless the kind has one */
+	AsynxPointer from;			/* of another operation unless the kind has one */
+	AsynxValue	value;			/* likewise */
 } Operation;
 
 /* Walks the operations of a patch; reuses what one operation has allocated for the next. */
@@ -173,15 +174,16 @@ required_string(const OperationMembers *members, MemberIndex member, uint32 inde
 static const OperationKind *
 identify_kind(const AsynxValue *name, uint32 index)
 {
-	for (int i = 0; i < (int) lengthof(kinds); i++)
+	for (int i = 0; i < (int) lengthof(operation_kinds); i++)
 	{
-		if (kinds[i].len == name->len && memcmp(kinds[i].name, name->data, name->len) == 0)
-			return &kinds[i];
+		const OperationKind *kind = &operation_kinds[i];
+
+		if (kind->len == name->len && memcmp(kind->name, name->data, name->len) == 0)
+			return kind;
 	}
 	ereport(ERROR,
 			(errcode(ERRCODE_ASYNX_INVALID_PATCH),
-			 errmsg("patch operation %u is unknown: \"%.*s\"",
-					index, shown_len(name->data, name->len), name->data),
+			 errmsg("patch operation %u is unknown", index),
 			 errhint("The operations are add, remove, replace, move, copy and test.")));
 }
 
@@ -208,13 +210,13 @@ parse_pointer(AsynxPointer *pointer, const OperationMembers *members, MemberInde
 static void
 check_sense(const Operation *operation)
 {
-	if (operation->kind->type == OP_REMOVE && operation->path.count == 0)
+	if (operation->kind->type == PATCH_REMOVE && operation->path.count == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASYNX_INVALID_PATCH),
 				 errmsg("patch operation %u removes the whole document", operation->index),
 				 errhint("Replace the document by null instead.")));
 
-	if (operation->kind->type == OP_MOVE &&
+	if (operation->kind->type == PATCH_MOVE &&
 		asynx_pointer_inside(&operation->path, &operation->from))
 		ereport(ERROR,
 				(errcode(ERRCODE_ASYNX_INVALID_PATCH),
@@ -339,42 +341,48 @@ apply_operation(AsynxDoc *doc, const Operation *operation)
 
 	switch (operation->kind->type)
 	{
-		case OP_ADD:
+		case PATCH_ADD:
 			asynx_doc_hold(doc, &operation->value);
 			expect_found(operation, path, asynx_doc_put(doc, path));
 			break;
-		case OP_REMOVE:
+		case PATCH_REMOVE:
 			expect_found(operation, path, asynx_doc_take(doc, path));
 			asynx_doc_drop(doc);
 			break;
-		case OP_REPLACE:
+		case PATCH_REPLACE:
 			asynx_doc_hold(doc, &operation->value);
 			expect_found(operation, path, asynx_doc_replace(doc, path));
 			break;
-		case OP_MOVE:
+		case PATCH_MOVE:
 			apply_move(doc, operation);
 			break;
-		case OP_COPY:
+		case PATCH_COPY:
 			expect_found(operation, &operation->from, asynx_doc_pick(doc, &operation->from));
 			expect_found(operation, path, asynx_doc_put(doc, path));
 			break;
-		case OP_TEST:
+		case PATCH_TEST:
 			expect_found(operation, path, asynx_doc_test(doc, path, &operation->value));
 			break;
 	}
 }
 
-/* Applies a patch to a document. */
+/*
+ * Applies a patch to a document.  It is the result that the size limit holds for,
+ * whoever brought it there: a document that was too large before may be shrunk,
+ * but a patch that leaves it so, be it empty or all tests, is refused.
+ */
 void
 asynx_doc_apply(AsynxDoc *doc, const Jsonb *patch)
 {
 	PatchReader reader;
 	const Operation *operation;
 
+	asynx_doc_begin(doc);
 	reader_begin(&reader, patch);
 	while ((operation = reader_next(&reader)) != NULL)
 		apply_operation(doc, operation);
 	reader_end(&reader);
+	asynx_doc_end(doc);
 }
 
 /*

@@ -135,8 +135,8 @@ asynx_token_index(const char *token, uint32 *index)
 }
 
 /* Goes from a value to its child `token`. */
-AsynxOutcome
-asynx_value_step(AsynxValue *value, const char *token)
+static AsynxOutcome
+step(AsynxValue *value, const char *token)
 {
 	AsynxValue	parent = *value;
 	uint32		index;
@@ -153,16 +153,15 @@ asynx_value_step(AsynxValue *value, const char *token)
 	return asynx_value_element(&parent, index, value) ? ASYNX_FOUND : ASYNX_NO_ELEMENT;
 }
 
-/* Follows a whole pointer from `value`. */
-static AsynxOutcome
-follow(AsynxValue *value, const AsynxPointer *pointer)
+/* Goes from a value to what `count` tokens, the first of which is `token`, lead to. */
+AsynxOutcome
+asynx_value_follow(AsynxValue *value, const char *token, uint32 count)
 {
-	const char *token = pointer->tokens;
 	AsynxOutcome outcome = ASYNX_FOUND;
 
-	for (uint32 i = 0; i < pointer->count && outcome == ASYNX_FOUND; i++)
+	for (; count > 0 && outcome == ASYNX_FOUND; count--)
 	{
-		outcome = asynx_value_step(value, token);
+		outcome = step(value, token);
 		token = asynx_token_next(token);
 	}
 	return outcome;
@@ -197,7 +196,7 @@ asynx_json_pointer(PG_FUNCTION_ARGS)
 	AsynxWriter writer;
 
 	parse_argument(&pointer, PG_GETARG_TEXT_PP(1));
-	outcome = follow(&value, &pointer);
+	outcome = asynx_value_follow(&value, pointer.tokens, pointer.count);
 	asynx_pointer_free(&pointer);
 	if (outcome != ASYNX_FOUND)
 		PG_RETURN_NULL();

@@ -41,7 +41,7 @@ extern bool asynx_pointer_inside(const AsynxPointer *inner, const AsynxPointer *
 extern bool asynx_pointer_same(const AsynxPointer *a, const AsynxPointer *b);
 
 extern bool asynx_token_index(const char *token, uint32 *index);
-extern AsynxOutcome asynx_value_step(AsynxValue *value, const char *token);
+extern AsynxOutcome asynx_value_follow(AsynxValue *value, const char *token, uint32 count);
 
 /* The token after this one. */
 static inline const char *

@@ -170,8 +170,8 @@ asynx_value_member(const AsynxValue *object, const char *key, uint32 len, AsynxV
 }
 
 /* Levels of nesting: 0 for a scalar, 1 for a container without containers in it. */
-int
-asynx_value_depth(const AsynxValue *value)
+static int
+value_depth(const AsynxValue *value)
 {
 	const JsonbContainer *container;
 	AsynxCursor cursor;
@@ -187,7 +187,7 @@ asynx_value_depth(const AsynxValue *value)
 	cursor_begin(&cursor, container, 0, entry_count(container));
 	while (asynx_cursor_next(&cursor, &child))
 	{
-		int			depth = asynx_value_depth(&child);
+		int			depth = value_depth(&child);
 
 		if (depth > deepest)
 			deepest = depth;
@@ -201,7 +201,7 @@ asynx_value_deeper(const AsynxValue *value, int levels)
 {
 	if (levels >= 0 && value->len / BYTES_PER_LEVEL < (uint32) levels)
 		return false;
-	return asynx_value_depth(value) > levels;
+	return value_depth(value) > levels;
 }
 
 /* Are two arrays equal, element by element? */

@@ -59,7 +59,6 @@ extern bool asynx_value_member(const AsynxValue *object, const char *key, uint32
 
 extern uint32 asynx_value_keys_size(const AsynxValue *object);
 
-extern int	asynx_value_depth(const AsynxValue *value);
 extern bool asynx_value_equal(const AsynxValue *a, const AsynxValue *b);
 extern bool asynx_value_deeper(const AsynxValue *value, int levels);
 
