@@ -1,7 +1,7 @@
 # Only transactions that have appended hold the feed back.  One that is idle with an
 # xid, one that wrote to a table of its own, one in REPEATABLE READ, and those that have
-# given their append back or failed after it delay it by nothing.  That an open append does is the other
-# side of it, and asynx.feed_status names who it is.
+# given their append back or failed after it delay it by nothing.  That an open append
+# does is the other side of it, and asynx.feed_status names who it is.
 
 use strict;
 use warnings FATAL => 'all';
