@@ -48,20 +48,43 @@ DATA_built = asynx--$(ASYNX_VERSION).sql
 REGRESS = \
 	append \
 	append_many \
+	comments \
 	delete \
+	errors \
 	guard \
+	hijack \
 	json_diff \
 	json_limits \
 	json_patch \
 	json_pointer \
 	json_random \
+	limits \
+	numbers \
 	read \
+	roles \
 	snapshots \
 	state \
 	topic \
+	transactions \
 	types \
 	write
-ISOLATION =
+ISOLATION = \
+	append_append \
+	append_delete \
+	append_recreate \
+	append_repeatable_read \
+	append_write \
+	batch_batch \
+	delete_delete \
+	drop_type_append \
+	read_all_late_commit \
+	repeat_in_flight \
+	snapshot_delete \
+	unrelated_transaction \
+	write_delete \
+	write_recreate_type \
+	write_write
+ISOLATION_OPTS = --load-extension=asynx
 
 # The TAP programs make clusters of their own, and initdb refuses to run as root.
 ifeq ($(shell id -u),0)

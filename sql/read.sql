@@ -71,7 +71,7 @@ SELECT * FROM pg_temp.pages(:start, 3, asynx.topic('order.*'));
 SELECT * FROM pg_temp.pages(:start, 0, NULL);
 
 -- A pattern is an exact name or an expression for the whole name; topic() makes one of a dotted topic.
-SELECT pattern, array(SELECT DISTINCT event_name FROM asynx.read_all(:start, 100, pattern) ORDER BY 1) AS names
+SELECT pattern, array(SELECT DISTINCT event_name COLLATE "C" FROM asynx.read_all(:start, 100, pattern) ORDER BY 1) AS names
 FROM unnest(ARRAY['order', 'order.created', 'order.*', '.*', 'order|orders', 'order\..*', 'nothing',
                   asynx.topic('order.*'), asynx.topic('*'), asynx.topic('*.*.vip'), asynx.topic('order')]) AS pattern;
 

@@ -24,6 +24,10 @@ SELECT asynx.append_many('[{"aggregate_id": "types-1", "version": 4, "event_name
 SELECT version, schema_version FROM asynx.write('types-1', 'e', '{}');
 SELECT version, schema_version FROM asynx.read_from('types-1', 1);
 
+-- A type that has events exists as well.
+SELECT asynx.create_aggregate_type('types full', 4);
+\echo :LAST_ERROR_SQLSTATE
+
 -- The seed is the state before the first event; the first patch is applied to it.
 SELECT version, patch, previous_aggregate, aggregate FROM asynx.write('types-2', 'e', '{"total": 1}', aggregate_type => 'types full');
 SELECT version, previous_aggregate, aggregate FROM asynx.replay('types-2');

@@ -67,6 +67,21 @@ FROM (VALUES ('nothing', $$'write-3', 'e', '{"n": 1}', metadata => '{"try": 1}'$
              ('expected version', $$'write-3', 'e', '{"n": 1}', metadata => '{"try": 1}', expected_version => 1$$),
              ('largest expected version', $$'write-3', 'e', '{"n": 1}', metadata => '{"try": 1}', expected_version => 9223372036854775807$$)
   ) AS t (difference, arguments);
+-- To look for an id costs the same in a long stream as in a short one: only a few index entries are read.
+SELECT asynx.append_many(jsonb_agg(jsonb_build_object('aggregate_id', 'write-long', 'version', n, 'event_name', 'e', 'patch', '[]'::jsonb) ORDER BY n)) AS stored
+FROM generate_series(1, 20000) AS n;
+SELECT FROM asynx.preload('write-long');
+VACUUM ANALYZE asynx.events;
+CREATE FUNCTION pg_temp.buffers(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+  plan jsonb;
+BEGIN
+  EXECUTE 'EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) ' || statement INTO plan;
+  RETURN (plan #>> '{0,Plan,Shared Hit Blocks}')::bigint + (plan #>> '{0,Plan,Shared Read Blocks}')::bigint;
+END $$;
+SELECT pg_temp.buffers($$SELECT asynx.write('write-long', 'e', '1', id => '00000000-0000-4000-8000-000000000001')$$) < 200 AS few_buffers;
+SELECT asynx.delete('write-long');
+
 -- In another aggregate an id is another id.
 SELECT aggregate_id, version FROM asynx.write('write-4', 'e', '{"n": 1}', id => '00000000-0000-4000-8000-000000000001');
 

@@ -5,10 +5,12 @@
  * The type "default" exists without a row, so that a dump can carry every row
  * of the table; altering or creating it makes one.
  *
- * A type's seed decides what its events mean, so a type is only created where
- * it has no events yet, and dropped where it has none any more.  Both lock the
- * event table against writers first: an append under way has then committed and
- * is seen, and a later one sees the type as it is after.
+ * A type's seed decides what its events mean, so it must be fixed before the
+ * first of them.  Dropping a type locks the event table against writers and is
+ * refused if it has events: an append under way has then committed and is seen,
+ * and a later one finds the type gone.  So no events are without their type, and
+ * a new type has none.  The default type exists always, so making its row, which
+ * may bring a seed, needs the same look.
  */
 #include "asynx.h"
 
@@ -193,7 +195,8 @@ asynx_create_aggregate_type(PG_FUNCTION_ARGS)
 		asynx_document_check(type.seed);
 
 	asynx_query_begin(&scope);
-	CheckNoEvents(name);
+	if (IsDefault(name))
+		CheckNoEvents(name);
 	if (!Insert(name, &type))
 		ereport(ERROR,
 				(errcode(ERRCODE_DUPLICATE_OBJECT),

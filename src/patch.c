@@ -377,15 +377,22 @@ asynx_doc_apply(AsynxDoc *doc, const Jsonb *patch)
 	reader_end(&reader);
 }
 
-/* Checks that a patch is well formed. */
+/*
+ * Checks that a patch is well formed, and that it holds no value above the
+ * limits of documents, which no document could take up.
+ */
 void
 asynx_patch_check(const Jsonb *patch)
 {
 	PatchReader reader;
+	const Operation *operation;
 
 	reader_begin(&reader, patch);
-	while (reader_next(&reader) != NULL)
-		;
+	while ((operation = reader_next(&reader)) != NULL)
+	{
+		if (operation->kind->has_value)
+			asynx_value_check(&operation->value);
+	}
 	reader_end(&reader);
 }
 

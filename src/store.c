@@ -23,8 +23,7 @@
  *	  begin again.  What 2 and 3 look at is the newest there is.
  *
  * 5. Whoever writes locks the event table first (asynx_query_begin_write) and
- *	  looks afterwards; creating and dropping types locks it against writers
- *	  (aggtype.c).
+ *	  looks afterwards; dropping a type locks it against writers (aggtype.c).
  */
 #include "asynx.h"
 
@@ -82,7 +81,8 @@ static AsynxQuery InsertNext = {
 					 "RETURNING n.position, n.aggregate_type, n.schema_version, "
 					 " (SELECT q.position FROM asynx.events q "
 					 "  WHERE q.aggregate_id OPERATOR(pg_catalog.=) n.aggregate_id "
-					 "  AND q.version OPERATOR(pg_catalog.=) (n.version OPERATOR(pg_catalog.-) 1))"),
+					 "  AND q.version OPERATOR(pg_catalog.=) "
+					 "   (n.version OPERATOR(pg_catalog.-) 1))"),
 	.nargs = INSERT_NARGS,
 	.argtypes = INSERT_ARGTYPES,
 };

@@ -285,6 +285,18 @@ asynx_document_too_deep(int limit)
 			 errhint("The setting \"asynx.max_document_depth\" bounds the nesting of documents.")));
 }
 
+/* Refuses a value that no document within the settings' limits could take up. */
+void
+asynx_value_check(const AsynxValue *value)
+{
+	Size		limit = (Size) asynx_max_document_size * 1024;
+
+	if (value->len > limit)
+		asynx_document_too_large(limit);
+	if (asynx_value_deeper(value, asynx_max_document_depth))
+		asynx_document_too_deep(asynx_max_document_depth);
+}
+
 /* Refuses a document that is larger or nested deeper than the settings allow. */
 void
 asynx_document_check(const Jsonb *document)
@@ -294,6 +306,5 @@ asynx_document_check(const Jsonb *document)
 
 	if (VARSIZE(document) > limit)
 		asynx_document_too_large(limit);
-	if (asynx_value_deeper(&root, asynx_max_document_depth))
-		asynx_document_too_deep(asynx_max_document_depth);
+	asynx_value_check(&root);
 }

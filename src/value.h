@@ -63,6 +63,7 @@ extern int	asynx_value_depth(const AsynxValue *value);
 extern bool asynx_value_equal(const AsynxValue *a, const AsynxValue *b);
 extern bool asynx_value_deeper(const AsynxValue *value, int levels);
 
+extern void asynx_value_check(const AsynxValue *value);
 extern void asynx_document_check(const Jsonb *document);
 extern void asynx_document_too_large(Size limit);
 extern void asynx_document_too_deep(int limit);
