@@ -37,7 +37,8 @@ CREATE TABLE kills (how text, done boolean);
 -- sometimes fails after the append, and always when the version was taken.
 CREATE FUNCTION append_one(me int) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
-  target text := CASE WHEN random() < 0.8 THEN 'own-' || me ELSE 'shared-' || (random() * 500)::int END;
+  target text := CASE WHEN random() < 0.8 THEN 'own-' || me
+                 ELSE 'shared-' || (random() * 500)::int END;
   head bigint;
 BEGIN
   SELECT coalesce(max(version), 0) INTO head FROM asynx.events WHERE aggregate_id = target;

@@ -1,7 +1,7 @@
 # Only transactions that have appended hold the feed back.  One that is idle with an
-# xid, one that wrote to a table of its own, one in REPEATABLE READ and one that has
-# given its append back delay it by nothing.  That an open append does is the other
-# side of it, and asynx.feed_status names who it is.
+# xid, one that wrote to a table of its own, one in REPEATABLE READ, and those that have
+# given their append back or failed after it delay it by nothing.  That an open append
+# does is the other side of it, and asynx.feed_status names who it is.
 
 use strict;
 use warnings FATAL => 'all';
@@ -54,7 +54,18 @@ my %open = (
 	'that gave its append back' => open_transaction(
 		'BEGIN', 'SAVEPOINT s', "SELECT FROM asynx.append('given-back', 1, 'feed.moved', '[]')",
 		'ROLLBACK TO s'),
+	'after one that rolled back' => open_transaction(
+		'BEGIN', "SELECT FROM asynx.append('given-back', 1, 'feed.moved', '[]')", 'ROLLBACK',
+		'BEGIN', 'SELECT pg_current_xact_id()'),
 );
+
+# One that has failed after its append and was not ended yet; it has no xid any more.
+my $failed = $node->background_psql('postgres', on_error_stop => 0);
+$failed->query($_)
+  foreach 'BEGIN', "SELECT FROM asynx.append('failed', 1, 'feed.moved', '[]')", 'SELECT 1 / 0';
+is( $node->safe_psql('postgres',
+		"SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction (aborted)'"),
+	1, 'a transaction that appended has failed');
 $node->safe_psql('postgres', "BEGIN; INSERT INTO own VALUES (3); PREPARE TRANSACTION 'unrelated'");
 is($node->safe_psql('postgres', <<'SQL'), keys(%open) + 1, 'transactions with an xid are open');
 SELECT (SELECT count(backend_xid) FROM pg_stat_activity) + (SELECT count(*) FROM pg_prepared_xacts)
@@ -102,6 +113,7 @@ is( sqlstate_of($node, 'postgres',
 is(feed_end(), $behind, 'and leaves nothing in the feed');
 
 $holder->quit;
+$failed->quit;
 foreach my $session (values %open)
 {
 	$session->query_safe('ROLLBACK');

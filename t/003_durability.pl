@@ -29,6 +29,9 @@ my %handed_out;    # position => id, of all that read_all() has ever returned
 my $last = 0;      # how far it was followed
 my $lost = 0;      # events that were committed and seen, but never handed out
 
+# The extension itself was created with synchronous_commit = off.
+$node->safe_psql('postgres', 'CHECKPOINT');
+
 # Appends one event to a new aggregate; a session of its own, so nothing else commits in it.
 sub append_one
 {

@@ -85,7 +85,8 @@ SQL
 is( $node->safe_psql('postgres',
 		"SELECT count(*) FROM asynx.events WHERE aggregate_id LIKE 'many-of-%'"),
 	$versions, 'a batch that lost stored none of its other events');
-is($node->safe_psql('postgres', "SELECT asynx.get('write')"), $versions, 'the state is the last one');
+is($node->safe_psql('postgres', "SELECT asynx.get('write')"),
+	$versions, 'the state is the last one');
 
 # Against delete().  Every session keeps count of what it stored and what it erased.
 $node->safe_psql('postgres', <<'SQL');

@@ -142,7 +142,8 @@ $node->command_ok([ @dump, '-Fp', '-f', "$files/plain" ], 'dump, plain');
 $node->command_ok([ @dump, '-Fc', '-f', "$files/custom" ], 'dump, custom');
 $node->command_ok([ @dump, '-Fp', '--inserts', '-f', "$files/inserts" ], 'dump, as INSERTs');
 $node->command_ok([ @dump, '-Fc', '--data-only', '-f', "$files/data" ], 'dump, data only');
-$node->command_ok([ @dump, '-Fc', '-n', 'asynx', '-f', "$files/schema" ], 'dump, only schema asynx');
+$node->command_ok([ @dump, '-Fc', '-n', 'asynx', '-f', "$files/schema" ],
+	'dump, only schema asynx');
 
 foreach my $format (qw(plain inserts))
 {

@@ -17,7 +17,8 @@ $primary->safe_psql('postgres', <<'SQL');
 SELECT asynx.create_aggregate_type('order', 1, '{"n": 0}', 5);
 SELECT count(asynx.append('order-' || o, v, 'order.counted',
     jsonb_build_array(jsonb_build_object('op', 'replace', 'path', '/n', 'value', v)),
-    aggregate_type => CASE v WHEN 1 THEN 'order' END, occurred_at => '2020-01-01'::timestamptz + v * '1 day'::interval))
+    aggregate_type => CASE v WHEN 1 THEN 'order' END,
+    occurred_at => '2020-01-01'::timestamptz + v * '1 day'::interval))
   FROM generate_series(1, 10) AS o, generate_series(1, 12) AS v;
 SELECT FROM asynx.write('written', 'some.state', '{"a": [1, 2, 3]}', snapshot => true);
 SQL
@@ -47,7 +48,8 @@ same_answer('get_at', "SELECT asynx.get_at('order-2', '2020-01-05 12:00')");
 same_answer('replay', "SELECT * FROM asynx.replay('order-4', 3, 9)");
 same_answer('read_from', "SELECT * FROM asynx.read_from('order-5', 4)");
 same_answer('read_range', "SELECT * FROM asynx.read_range('order-5', 4, 3)");
-same_answer('count', "SELECT asynx.count('order-1', 0), asynx.exists('order-1'), asynx.exists('x')");
+same_answer('count',
+	"SELECT asynx.count('order-1', 0), asynx.exists('order-1'), asynx.exists('x')");
 same_answer('aggregates', "SELECT * FROM asynx.aggregates('order'), asynx.lifecycle_state()");
 same_answer('get_snapshot', "SELECT * FROM asynx.get_snapshot('written')");
 
@@ -106,7 +108,7 @@ foreach my $function (sort keys %writes)
 }
 
 # Promotion.  The primary goes without a last word, with an append open.
-my $open = $primary->background_psql('postgres', on_error_die => 0);
+my $open = $primary->background_psql('postgres');
 $open->query_safe('BEGIN');
 $open->query_safe("SELECT FROM asynx.append('never', 1, 'some.state', '[]')");
 $primary->safe_psql('postgres', "SELECT FROM asynx.append('order-1', 14, 'order.counted', '[]')");

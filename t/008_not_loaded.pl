@@ -47,17 +47,19 @@ refuses($_, $needs_registry{$_}) foreach sort keys %needs_registry;
 # A library that a session loads late is not preloaded.
 refuses("LOAD, then $_", "LOAD 'asynx'; $needs_registry{$_}") foreach qw(append read_all);
 
-is( $node->safe_psql('postgres', <<'SQL'), '{"a": 2}|2|[{"op": "remove", "path": "/a"}]', 'JSON works');
+is($node->safe_psql('postgres', <<'SQL'), '{"a": 2}|2|[{"op": "remove", "path": "/a"}]', 'JSON');
 SELECT asynx.json_patch('{"a": 1}', '[{"op": "replace", "path": "/a", "value": 2}]'),
        asynx.json_pointer('{"a": [1, 2]}', '/a/1'), asynx.json_diff('{"a": 1}', '{}')
 SQL
-is($node->safe_psql('postgres', "SELECT 'order.paid' ~ asynx.topic('order.*')"), 't', 'topic works');
+is($node->safe_psql('postgres', "SELECT 'order.paid' ~ asynx.topic('order.*')"),
+	't', 'topic');
 is($node->safe_psql('postgres', "SELECT asynx.exists('new'), asynx.count('new', 0)"),
 	'f|0', 'an empty store can be read');
 is(sqlstate_of($node, 'postgres', "SELECT asynx.get('new')"), 'SX001', 'get knows nobody');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM asynx.aggregates()'), 0, 'no aggregates');
 $node->safe_psql('postgres', "SELECT asynx.create_aggregate_type('order', 1, '{\"n\": 0}')");
-is($node->safe_psql('postgres', 'SELECT asynx.lifecycle_state()'), 'running', 'lifecycle_state works');
+is($node->safe_psql('postgres', 'SELECT asynx.lifecycle_state()'),
+	'running', 'lifecycle_state');
 
 # With the library: fill the store, and dump it.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = 'asynx'\n");
@@ -76,7 +78,8 @@ $node->command_ok([ 'pg_dump', '--no-sync', '-Fc', '-f', $file, '-d', $node->con
 # Without it again: what is stored can be read, dumped and restored.
 $node->append_conf('postgresql.conf', "shared_preload_libraries = ''\n");
 $node->restart;
-$node->command_ok([ 'pg_dump', '--no-sync', '-Fc', '-f', "$file.2", '-d', $node->connstr('postgres') ],
+$node->command_ok(
+	[ 'pg_dump', '--no-sync', '-Fc', '-f', "$file.2", '-d', $node->connstr('postgres') ],
 	'not loaded: dump');
 $node->safe_psql('postgres', 'CREATE DATABASE restored');
 $node->command_ok(

@@ -53,7 +53,8 @@ sub scans
 {
 	$session->query_safe('SELECT pg_stat_force_next_flush()');
 	return split /\|/, $session->query_safe(<<'SQL');
-SELECT seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables WHERE relid = 'asynx.events'::regclass
+SELECT seq_scan, coalesce(idx_scan, 0) FROM pg_stat_user_tables
+WHERE relid = 'asynx.events'::regclass
 SQL
 }
 
