@@ -186,6 +186,14 @@ select_candidates(Candidates *candidates, const int *classes, int count, const b
 	}
 }
 
+/* Frees candidates: they take more than all that is needed after them. */
+static void
+free_candidates(Candidates *candidates)
+{
+	pfree(candidates->classes);
+	pfree(candidates->places);
+}
+
 /*
  * The row for d differences: for each diagonal a - b = -d, -d + 2, ..., d how
  * far into a one can get.  Row d has d + 1 entries, so it starts after 1 + ... + d.
@@ -373,6 +381,10 @@ align_same(AsynxAlignment *alignment, const Classes *classes)
 		if (search.match[i] != ASYNX_NOWHERE)
 			join(alignment, a.places[i], b.places[search.match[i]], ASYNX_SAME);
 	}
+
+	pfree(search.match);
+	free_candidates(&a);
+	free_candidates(&b);
 }
 
 /* The number of elements on one side that have no partner yet. */
@@ -410,7 +422,6 @@ align_moved(AsynxAlignment *alignment, const Classes *classes, const AsynxValue 
 		count_single(alignment->source_of, alignment->ntarget) == 1)
 		min_bytes = 0;
 
-	alignment->moves = palloc(sizeof(AsynxMove) * Min(alignment->ntarget, MAX_MOVES));
 	for (int j = 0; j < alignment->ntarget && alignment->nmoves < MAX_MOVES; j++)
 	{
 		int			class = classes->of_target[j];
@@ -476,18 +487,34 @@ asynx_align(AsynxAlignment *alignment, const AsynxValue *source, int nsource,
 	alignment->fate = palloc0(sizeof(AsynxFate) * Max(nsource, 1));
 	alignment->target_of = palloc_nowhere(nsource);
 	alignment->source_of = palloc_nowhere(ntarget);
-	alignment->moves = NULL;
+	alignment->moves = palloc(sizeof(AsynxMove) * Min(Max(ntarget, 1), MAX_MOVES));
 	alignment->nmoves = 0;
 
 	/* With one element on one side and none or one on the other there is no choice. */
 	if (nsource > 0 && ntarget > 0 && nsource + ntarget > 2)
 	{
+		MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "asynx alignment",
+												   ALLOCSET_DEFAULT_SIZES);
+		MemoryContext plan = MemoryContextSwitchTo(work);
 		Classes		classes;
 
 		classify(&classes, source, nsource, target, ntarget);
 		align_same(alignment, &classes);
 		align_moved(alignment, &classes, target);
+
+		MemoryContextSwitchTo(plan);
+		MemoryContextDelete(work);
 	}
 	align_changed(alignment);
 	anchor_moves(alignment);
+}
+
+/* Frees a plan. */
+void
+asynx_alignment_free(AsynxAlignment *alignment)
+{
+	pfree(alignment->fate);
+	pfree(alignment->target_of);
+	pfree(alignment->source_of);
+	pfree(alignment->moves);
 }
