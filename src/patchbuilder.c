@@ -352,6 +352,32 @@ write_place(AsynxWriter *writer, AsynxFrame *frame, const AsynxPatchBuilder *bui
 	asynx_writer_string(writer, frame, builder->pointers.data + place->start, place->len);
 }
 
+/* The number of a pointer's tokens. */
+static int
+place_depth(const AsynxPatchBuilder *builder, const AsynxPlace *place)
+{
+	int			depth = 0;
+
+	for (int i = 0; i < place->len; i++)
+	{
+		if (builder->pointers.data[place->start + i] == '/')
+			depth++;
+	}
+	return depth;
+}
+
+/* Refuses an operation that would nest the document deeper than it may be. */
+static void
+check_operation(const AsynxPatchBuilder *builder, const AsynxOperation *operation)
+{
+	const AsynxValue *value = &operation->value;
+
+	if (asynx_value_is_container(value) &&
+		asynx_value_deeper(value, asynx_max_document_depth -
+						   place_depth(builder, &operation->path)))
+		asynx_document_too_deep(asynx_max_document_depth);
+}
+
 /* Writes one operation; jsonb's order of its members is op, from, path, value. */
 static void
 write_operation(AsynxWriter *writer, AsynxFrame *patch, const AsynxPatchBuilder *builder,
@@ -361,6 +387,8 @@ write_operation(AsynxWriter *writer, AsynxFrame *patch, const AsynxPatchBuilder 
 	bool		has_value = operation->kind == EDIT_ADD || operation->kind == EDIT_REPLACE;
 	AsynxFrame	frame;
 
+	if (has_value)
+		check_operation(builder, operation);
 	asynx_writer_open(writer, patch, &frame, ASYNX_OBJECT, 2 + has_from + has_value);
 	asynx_writer_string(writer, &frame, "op", 2);
 	if (has_from)
@@ -379,8 +407,9 @@ write_operation(AsynxWriter *writer, AsynxFrame *patch, const AsynxPatchBuilder 
 }
 
 /*
- * Writes the patch in the current memory context.  The limit on documents is not
- * applied: a document as large as it may be can still be replaced by another.
+ * Writes the patch in the current memory context.  The limit on size is not
+ * applied: a document as large as it may be can still be replaced by another.  The
+ * limit on depth is: nobody could apply the patch.
  */
 Jsonb *
 asynx_builder_write(const AsynxPatchBuilder *builder)
