@@ -60,6 +60,7 @@ REGRESS = \
 	json_random \
 	limits \
 	numbers \
+	patterns \
 	read \
 	roles \
 	snapshots \

@@ -111,10 +111,33 @@ SELECT count(*), count(*) FILTER (WHERE identical) AS identical, sum(jsonb_array
 FROM (SELECT pg_temp.document() AS a, pg_temp.document() AS b FROM generate_series(1, 2000) OFFSET 0) AS pairs,
      pg_temp.diff(a, b);
 
--- NULL in, NULL out; a walk deeper than the limit is refused.
+-- Below long names, and at every level of a deep document: no more is collected than a replacement takes.
+CREATE FUNCTION pg_temp.nested(levels int, list text) RETURNS jsonb LANGUAGE sql AS $$
+  SELECT (repeat('[' || list || ', ', levels) || '0' || repeat(']', levels))::jsonb;
+$$;
+SELECT name, jsonb_array_length(patch) AS operations, length(patch #>> '{0,path}') AS path, identical
+FROM (SELECT 'elements removed' AS name, jsonb_build_object(repeat('k', 20000), jsonb_agg(i)) AS a, jsonb_build_object(repeat('k', 20000), '[]'::jsonb) AS b
+      FROM generate_series(1, 60000) AS i
+      UNION ALL
+      SELECT 'other members', jsonb_build_object(repeat('k', 20000), jsonb_object_agg('a' || i, i)), jsonb_build_object(repeat('k', 20000), jsonb_object_agg('b' || i, -i))
+      FROM generate_series(1, 60000) AS i
+      UNION ALL
+      SELECT format('%s levels of %s', levels, size), pg_temp.nested(levels, string_agg((2 * i)::text, ',')), pg_temp.nested(levels, string_agg((2 * i + 1)::text, ','))
+      FROM unnest(ARRAY[3, 30, 300, 900]) AS levels, unnest(ARRAY[1, 5, 100]) AS size, generate_series(1, size) AS i GROUP BY levels, size) AS t (name, a, b),
+     pg_temp.diff(a, b)
+ORDER BY name COLLATE "C";
+
+-- NULL in, NULL out; what is deeper than the limit is refused, unless it stays as it is.
 SELECT asynx.json_diff(NULL, '{}') IS NULL AND asynx.json_diff('{}', NULL) IS NULL AS null_in_null_out;
 SET asynx.max_document_depth = 3;
 SELECT asynx.json_diff('[[[1]]]', '[[[2]]]');
 SELECT asynx.json_diff('[[[[1]]]]', '[[[[2]]]]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT asynx.json_diff('[[[[1]]], 1]', '[[[[1]]], 2]');
+SELECT patch, identical FROM pg_temp.diff('null', '[[[1]]]');
+SELECT asynx.json_diff('null', '[[[[1]]]]');
+\echo :LAST_ERROR_SQLSTATE
+SELECT patch, identical FROM pg_temp.diff('[["a name"]]', '[["a name", []]]');
+SELECT asynx.json_diff('[["a name"]]', '[["a name", [[]]]]');
 \echo :LAST_ERROR_SQLSTATE
 RESET asynx.max_document_depth;

@@ -5,7 +5,9 @@
  * Elements are compared as wholes, byte for byte, in five steps:
  *
  * 1. Equal elements get the same class, a small number, by way of a hash table;
- *	  from here on nobody looks at their bytes again.
+ *	  from here on nobody looks at their bytes again.  The hash is seeded in each
+ *	  backend, so that nobody can prepare elements that collide.  Classes are named
+ *	  after the first element that has them: no plan depends on the seed.
  * 2. An element whose class does not occur on the other side cannot stay as it
  *	  is, so it is left out of the search.  Mostly this leaves two equal lists.
  * 3. What remains is aligned by Myers' greedy algorithm ("An O(ND) Difference
@@ -17,12 +19,15 @@
  * 5. What is still left between two elements that stay is paired in order: the
  *	  caller will look for the differences inside each pair.
  *
- * Everything is allocated in the current memory context and left there.
+ * The plan is allocated in the current memory context; what is needed to find it
+ * lives in a context of its own, and goes when the plan is found.
  */
 #include "asynx.h"
 
 #include "align.h"
+#include "common/hashfn.h"
 #include "miscadmin.h"
+#include "utils/memutils.h"
 
 /* Differences after which the search commits to the best path so far. */
 #define MAX_EDITS 256
@@ -36,15 +41,18 @@
 /* An element of fewer bytes is not worth a move, unless that is all that happened. */
 #define MIN_MOVED_BYTES 24
 
-/* Odd 64-bit constants without structure, to mix hashes with. */
-#define HASH_MULTIPLIER UINT64CONST(0x9E3779B97F4A7C15)
-#define HASH_FINALIZER UINT64CONST(0xD6E8FEB86659FD93)
+/* Fewer elements than that, both sides taken together, are compared one by one. */
+#define MIN_HASHED_ELEMENTS 9
+
+/* The seed of the hash where the operating system has no random numbers to give. */
+#define FALLBACK_SEED UINT64CONST(0x9E3779B97F4A7C15)
 
 /* Equal elements by class: the first element of the source that has these bytes. */
 typedef struct Classes
 {
 	const AsynxValue *source;	/* the elements of the source */
 	uint64	   *hashes;			/* of the elements of the source */
+	bool		hashed;			/* false: all hashes are 0, the elements are few */
 	int		   *slots;			/* open addressing: a class, or ASYNX_NOWHERE */
 	uint32		mask;			/* number of slots - 1 */
 	int		   *of_source;		/* class of each element of the source */
@@ -72,29 +80,28 @@ typedef struct Search
 	int			rows;			/* rows allocated */
 } Search;
 
-/* Hashes a value's bytes, eight at a time. */
+/* The seed of this backend. */
 static uint64
-hash_value(const AsynxValue *value)
+hash_seed(void)
 {
-	uint64		hash = ((uint64) value->len << 3 | value->tag) * HASH_FINALIZER;
-	const char *data = value->data;
-	uint32		left = value->len;
-	uint64		word;
+	static uint64 seed = 0;
 
-	for (; left >= sizeof(word); left -= sizeof(word), data += sizeof(word))
+	while (seed == 0)
 	{
-		memcpy(&word, data, sizeof(word));
-		hash ^= word;
-		hash = (hash << 29 | hash >> 35) * HASH_MULTIPLIER;
+		if (!pg_strong_random(&seed, sizeof(seed)))
+			seed = FALLBACK_SEED;
 	}
-	if (left > 0)
-	{
-		word = 0;
-		memcpy(&word, data, left);
-		hash = (hash ^ word) * HASH_MULTIPLIER;
-	}
-	hash = (hash ^ hash >> 32) * HASH_FINALIZER;
-	return hash ^ hash >> 32;
+	return seed;
+}
+
+/* Hashes a value's type and bytes. */
+static uint64
+hash_value(const Classes *classes, const AsynxValue *value)
+{
+	if (!classes->hashed)
+		return 0;
+	return hash_bytes_extended((const unsigned char *) value->data, value->len,
+							   hash_seed() + value->tag);
 }
 
 /* An array of n numbers, all of them ASYNX_NOWHERE. */
@@ -132,6 +139,7 @@ classify(Classes *classes, const AsynxValue *source, int nsource,
 	while (nslots < (uint32) nsource * 2)
 		nslots *= 2;
 	classes->source = source;
+	classes->hashed = nsource + ntarget >= MIN_HASHED_ELEMENTS;
 	classes->hashes = palloc(sizeof(uint64) * nsource);
 	classes->slots = palloc_nowhere(nslots);
 	classes->mask = nslots - 1;
@@ -143,7 +151,8 @@ classify(Classes *classes, const AsynxValue *source, int nsource,
 	{
 		int		   *slot;
 
-		classes->hashes[i] = hash_value(&source[i]);
+		CHECK_FOR_INTERRUPTS();
+		classes->hashes[i] = hash_value(classes, &source[i]);
 		slot = find_slot(classes, &source[i], classes->hashes[i]);
 		if (*slot == ASYNX_NOWHERE)
 			*slot = i;
@@ -151,8 +160,10 @@ classify(Classes *classes, const AsynxValue *source, int nsource,
 	}
 	for (int j = 0; j < ntarget; j++)
 	{
-		int			class = *find_slot(classes, &target[j], hash_value(&target[j]));
+		int			class;
 
+		CHECK_FOR_INTERRUPTS();
+		class = *find_slot(classes, &target[j], hash_value(classes, &target[j]));
 		classes->of_target[j] = class;
 		if (class != ASYNX_NOWHERE)
 			classes->shared[class] = true;
@@ -173,6 +184,14 @@ select_candidates(Candidates *candidates, const int *classes, int count, const b
 		candidates->classes[candidates->count] = classes[i];
 		candidates->places[candidates->count++] = i;
 	}
+}
+
+/* Frees candidates: they take more than all that is needed after them. */
+static void
+free_candidates(Candidates *candidates)
+{
+	pfree(candidates->classes);
+	pfree(candidates->places);
 }
 
 /*
@@ -362,6 +381,10 @@ align_same(AsynxAlignment *alignment, const Classes *classes)
 		if (search.match[i] != ASYNX_NOWHERE)
 			join(alignment, a.places[i], b.places[search.match[i]], ASYNX_SAME);
 	}
+
+	pfree(search.match);
+	free_candidates(&a);
+	free_candidates(&b);
 }
 
 /* The number of elements on one side that have no partner yet. */
@@ -399,7 +422,6 @@ align_moved(AsynxAlignment *alignment, const Classes *classes, const AsynxValue 
 		count_single(alignment->source_of, alignment->ntarget) == 1)
 		min_bytes = 0;
 
-	alignment->moves = palloc(sizeof(AsynxMove) * Min(alignment->ntarget, MAX_MOVES));
 	for (int j = 0; j < alignment->ntarget && alignment->nmoves < MAX_MOVES; j++)
 	{
 		int			class = classes->of_target[j];
@@ -465,18 +487,34 @@ asynx_align(AsynxAlignment *alignment, const AsynxValue *source, int nsource,
 	alignment->fate = palloc0(sizeof(AsynxFate) * Max(nsource, 1));
 	alignment->target_of = palloc_nowhere(nsource);
 	alignment->source_of = palloc_nowhere(ntarget);
-	alignment->moves = NULL;
+	alignment->moves = palloc(sizeof(AsynxMove) * Min(Max(ntarget, 1), MAX_MOVES));
 	alignment->nmoves = 0;
 
 	/* With one element on one side and none or one on the other there is no choice. */
 	if (nsource > 0 && ntarget > 0 && nsource + ntarget > 2)
 	{
+		MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "asynx alignment",
+												   ALLOCSET_DEFAULT_SIZES);
+		MemoryContext plan = MemoryContextSwitchTo(work);
 		Classes		classes;
 
 		classify(&classes, source, nsource, target, ntarget);
 		align_same(alignment, &classes);
 		align_moved(alignment, &classes, target);
+
+		MemoryContextSwitchTo(plan);
+		MemoryContextDelete(work);
 	}
 	align_changed(alignment);
 	anchor_moves(alignment);
+}
+
+/* Frees a plan. */
+void
+asynx_alignment_free(AsynxAlignment *alignment)
+{
+	pfree(alignment->fate);
+	pfree(alignment->target_of);
+	pfree(alignment->source_of);
+	pfree(alignment->moves);
 }

@@ -44,5 +44,6 @@ typedef struct AsynxAlignment
 
 extern void asynx_align(AsynxAlignment *alignment, const AsynxValue *source, int nsource,
 						const AsynxValue *target, int ntarget);
+extern void asynx_alignment_free(AsynxAlignment *alignment);
 
 #endif							/* ASYNX_ALIGN_H */

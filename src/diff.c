@@ -13,7 +13,11 @@
  * that holds when its operation is reached (see EditedArray).
  *
  * patchbuilder.c collects the operations, and puts a single replacement in their
- * place where that is shorter.  All scratch data lives in one memory context.
+ * place where that is shorter.  As soon as it is exhausted, which is to say that one
+ * of the containers around will surely be replaced, all walks end.
+ *
+ * Each level looks at the bytes below it again, to see whether they are the same: the
+ * time is bounded by the size of the documents times their depth.
  */
 #include "asynx.h"
 
@@ -26,29 +30,33 @@
 #include "utils/memutils.h"
 #include "value.h"
 
-/* Arrays of more elements are only compared place by place. */
-#define MAX_ALIGNED_ELEMENTS (1024 * 1024)
+/*
+ * The most elements, of all arrays being edited and on both sides, that are spread
+ * out at a time; an array beyond that is only compared place by place.
+ */
+#define MAX_SPREAD_ELEMENTS (2 * 1024 * 1024)
 
 /* How many pairs of removed and added members of one object are compared for renames. */
 #define MAX_RENAME_COMPARISONS 100000
 
 /* A member that only one of two objects has. */
-typedef struct Member
+typedef struct SingleMember
 {
 	AsynxValue	key;
 	AsynxValue	value;
 	bool		added;			/* the target has it */
 	bool		done;			/* part of a rename */
-} Member;
+} SingleMember;
 
 /* The state of a comparison. */
 typedef struct Diff
 {
 	AsynxPatchBuilder patch;
-	Member	   *members;		/* a stack: those of the outer objects come first */
+	SingleMember *members;		/* a stack: those of the outer objects come first */
 	Size		nmembers;
 	Size		max_members;	/* allocated */
 	int			depth;			/* containers around what is being compared */
+	int			spread;			/* elements of arrays that are spread out */
 } Diff;
 
 /* One of two objects that are merged. */
@@ -86,14 +94,14 @@ PG_FUNCTION_INFO_V1(asynx_json_diff);
 static void
 push_member(Diff *diff, const Side *side, bool added)
 {
-	Member	   *member;
+	SingleMember *member;
 
 	if (diff->nmembers == diff->max_members)
 	{
 		diff->max_members = Max(diff->max_members * 2, 8);
 		diff->members = diff->members == NULL ?
-			palloc(sizeof(Member) * diff->max_members) :
-			repalloc_huge(diff->members, sizeof(Member) * diff->max_members);
+			palloc(sizeof(SingleMember) * diff->max_members) :
+			repalloc_huge(diff->members, sizeof(SingleMember) * diff->max_members);
 	}
 	member = &diff->members[diff->nmembers++];
 	member->key = side->key;
@@ -104,7 +112,7 @@ push_member(Diff *diff, const Side *side, bool added)
 
 /* Adds the move for a renamed member. */
 static void
-rename_member(Diff *diff, Member *removed, Member *added)
+rename_member(Diff *diff, SingleMember *removed, SingleMember *added)
 {
 	AsynxPlace	from;
 	int			before = asynx_builder_enter_member(&diff->patch, &removed->key);
@@ -128,13 +136,15 @@ rename_members(Diff *diff, Size first)
 
 	for (Size i = first; i < diff->nmembers; i++)
 	{
-		Member	   *added = &diff->members[i];
+		SingleMember *added = &diff->members[i];
 
+		if (asynx_builder_exhausted(&diff->patch))
+			break;
 		if (!added->added)
 			continue;
 		for (Size j = first; j < diff->nmembers && budget > 0; j++, budget--)
 		{
-			Member	   *removed = &diff->members[j];
+			SingleMember *removed = &diff->members[j];
 
 			if (!removed->added && !removed->done &&
 				asynx_value_identical(&removed->value, &added->value))
@@ -151,9 +161,9 @@ static void
 flush_members(Diff *diff, Size first)
 {
 	rename_members(diff, first);
-	for (Size i = first; i < diff->nmembers; i++)
+	for (Size i = first; i < diff->nmembers && !asynx_builder_exhausted(&diff->patch); i++)
 	{
-		const Member *member = &diff->members[i];
+		const SingleMember *member = &diff->members[i];
 		int			before;
 
 		if (member->done)
@@ -186,7 +196,7 @@ sides_compare(const Side *a, const Side *b)
 
 /* Compares two objects: merges their sorted members. */
 static void
-diff_object(Diff *diff, const AsynxMark *mark, const AsynxValue *source, const AsynxValue *target)
+diff_object(Diff *diff, const AsynxValue *source, const AsynxValue *target)
 {
 	Size		first = diff->nmembers;
 	Side		a;
@@ -196,7 +206,7 @@ diff_object(Diff *diff, const AsynxMark *mark, const AsynxValue *source, const A
 	asynx_members_begin(&b.rest, target);
 	side_next(&a);
 	side_next(&b);
-	while ((a.more || b.more) && !asynx_builder_exhausted(&diff->patch, mark, target))
+	while ((a.more || b.more) && !asynx_builder_exhausted(&diff->patch))
 	{
 		int			order = sides_compare(&a, &b);
 
@@ -354,7 +364,8 @@ move_late(Diff *diff, EditedArray *array, AsynxMove *move)
 static void
 clear_front(Diff *diff, EditedArray *array)
 {
-	for (; array->source < array->plan.nsource; array->source++)
+	for (; array->source < array->plan.nsource && !asynx_builder_exhausted(&diff->patch);
+		 array->source++)
 	{
 		AsynxFate	fate = array->plan.fate[array->source];
 
@@ -393,46 +404,36 @@ produce_element(Diff *diff, EditedArray *array)
 
 /* Executes the plan for the middle of an array, from left to right. */
 static void
-edit_array(Diff *diff, const AsynxMark *mark, const AsynxValue *whole, EditedArray *array)
+edit_array(Diff *diff, EditedArray *array)
 {
-	while (array->target < array->plan.ntarget &&
-		   !asynx_builder_exhausted(&diff->patch, mark, whole))
+	for (; array->target < array->plan.ntarget; array->target++)
 	{
 		clear_front(diff, array);
+		if (asynx_builder_exhausted(&diff->patch))
+			return;
 		produce_element(diff, array);
-		array->target++;
 	}
 	clear_front(diff, array);
 }
 
-/* Compares arrays place by place: those too large for anything better. */
+/* Compares the rest of two arrays place by place: those too large for anything better. */
 static void
-diff_places(Diff *diff, const AsynxMark *mark, const AsynxValue *source, const AsynxValue *target)
+diff_places(Diff *diff, int index, AsynxCursor *a, AsynxCursor *b)
 {
-	int			nsource = asynx_value_count(source);
-	int			index = 0;
-	AsynxCursor a;
-	AsynxCursor b;
 	AsynxValue	old;
 	AsynxValue	new;
 
-	asynx_elements_begin(&a, source);
-	asynx_elements_begin(&b, target);
-	for (; asynx_cursor_next(&b, &new); index++)
+	for (; asynx_cursor_next(b, &new); index++)
 	{
-		if (asynx_cursor_next(&a, &old))
+		if (asynx_builder_exhausted(&diff->patch))
+			return;
+		if (asynx_cursor_next(a, &old))
 			diff_element(diff, index, &old, &new);
 		else
 			insert_element(diff, index, &new);
-		if (asynx_builder_exhausted(&diff->patch, mark, target))
-			return;
 	}
-	for (int left = nsource; left > index; left--)
-	{
+	for (uint32 left = a->left; left > 0 && !asynx_builder_exhausted(&diff->patch); left--)
 		remove_element(diff, index);
-		if (asynx_builder_exhausted(&diff->patch, mark, target))
-			return;
-	}
 }
 
 /* Spreads the rest of an array out. */
@@ -471,42 +472,57 @@ skip_head(AsynxCursor *a, AsynxCursor *b)
 	}
 }
 
+/* Compares the rest of two arrays by aligning what is between their common head and tail. */
+static void
+diff_spread(Diff *diff, int head, AsynxCursor *a, AsynxCursor *b)
+{
+	int			nsource = a->left;
+	int			ntarget = b->left;
+	AsynxValue *elements = spread(a);
+	AsynxValue *wanted = spread(b);
+	EditedArray array = {.elements = elements, .wanted = wanted, .head = head};
+
+	while (nsource > 0 && ntarget > 0 &&
+		   asynx_value_identical(&elements[nsource - 1], &wanted[ntarget - 1]))
+		nsource--, ntarget--;
+
+	asynx_align(&array.plan, elements, nsource, wanted, ntarget);
+	edit_array(diff, &array);
+
+	asynx_alignment_free(&array.plan);
+	pfree(elements);
+	pfree(wanted);
+}
+
 /* Compares two arrays. */
 static void
-diff_array(Diff *diff, const AsynxMark *mark, const AsynxValue *source, const AsynxValue *target)
+diff_array(Diff *diff, const AsynxValue *source, const AsynxValue *target)
 {
 	AsynxCursor a;
 	AsynxCursor b;
-	EditedArray array = {0};
-	int			nsource;
-	int			ntarget;
-
-	if (Max(asynx_value_count(source), asynx_value_count(target)) > MAX_ALIGNED_ELEMENTS)
-	{
-		diff_places(diff, mark, source, target);
-		return;
-	}
+	int			head;
+	int			size;
 
 	asynx_elements_begin(&a, source);
 	asynx_elements_begin(&b, target);
-	array.head = skip_head(&a, &b);
-	nsource = a.left;
-	ntarget = b.left;
-	array.elements = spread(&a);
-	array.wanted = spread(&b);
-	while (nsource > 0 && ntarget > 0 &&
-		   asynx_value_identical(&array.elements[nsource - 1], &array.wanted[ntarget - 1]))
-		nsource--, ntarget--;
+	head = skip_head(&a, &b);
+	size = a.left + b.left;
+	if (diff->spread + size > MAX_SPREAD_ELEMENTS)
+	{
+		diff_places(diff, head, &a, &b);
+		return;
+	}
 
-	asynx_align(&array.plan, array.elements, nsource, array.wanted, ntarget);
-	edit_array(diff, mark, target, &array);
+	diff->spread += size;
+	diff_spread(diff, head, &a, &b);
+	diff->spread -= size;
 }
 
 /* Compares two values that are not identical. */
 static void
 diff_value(Diff *diff, const AsynxValue *a, const AsynxValue *b)
 {
-	AsynxMark	mark = asynx_builder_mark(&diff->patch);
+	AsynxMark	mark;
 
 	if (a->tag != b->tag || !asynx_value_is_container(a))
 	{
@@ -518,12 +534,13 @@ diff_value(Diff *diff, const AsynxValue *a, const AsynxValue *b)
 	CHECK_FOR_INTERRUPTS();
 	if (++diff->depth > asynx_max_document_depth)
 		asynx_document_too_deep(asynx_max_document_depth);
+	asynx_builder_begin(&diff->patch, &mark, b);
 	if (a->tag == ASYNX_OBJECT)
-		diff_object(diff, &mark, a, b);
+		diff_object(diff, a, b);
 	else
-		diff_array(diff, &mark, a, b);
+		diff_array(diff, a, b);
+	asynx_builder_settle(&diff->patch, b);
 	diff->depth--;
-	asynx_builder_settle(&diff->patch, &mark, b);
 }
 
 /* Returns a patch that turns the source into the target byte for byte. */

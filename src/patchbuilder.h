@@ -12,6 +12,7 @@
 #include "value.h"
 
 typedef struct AsynxOperation AsynxOperation;
+typedef struct AsynxMark AsynxMark;
 
 typedef struct AsynxPatchBuilder
 {
@@ -21,6 +22,7 @@ typedef struct AsynxPatchBuilder
 	Size		count;
 	Size		capacity;		/* operations allocated */
 	Size		cost;			/* estimated length of the operations as compact text */
+	AsynxMark  *mark;			/* of the innermost container begun, or NULL */
 } AsynxPatchBuilder;
 
 /* A pointer that an operation names: a piece of the builder's pointers. */
@@ -30,13 +32,26 @@ typedef struct AsynxPlace
 	int			len;
 } AsynxPlace;
 
-/* What a builder looked like when a container was begun. */
-typedef struct AsynxMark
+/* What is known about the length of a container as text. */
+typedef struct AsynxLength
 {
+	const char *data;			/* where the container is, NULL for none */
+	uint32		len;			/* its bytes */
+	Size		cost;			/* its length as text; at least so much unless exact */
+	bool		exact;
+} AsynxLength;
+
+/* What a builder looked like when a container was begun. */
+struct AsynxMark
+{
+	AsynxMark  *outer;			/* of the container around */
 	Size		count;
 	Size		cost;
 	int			pointers;
-} AsynxMark;
+	Size		limit;			/* a larger cost is certainly more than a replacement's */
+	Size		bound;			/* the smallest limit of all containers begun */
+	AsynxLength child;			/* the largest child with a length that has been looked for */
+};
 
 extern void asynx_builder_init(AsynxPatchBuilder *builder);
 extern Jsonb *asynx_builder_write(const AsynxPatchBuilder *builder);
@@ -53,11 +68,19 @@ extern void asynx_builder_replace(AsynxPatchBuilder *builder, const AsynxValue *
 extern void asynx_builder_move(AsynxPatchBuilder *builder, AsynxPlace from);
 
 /* A container's operations, against replacing it by the target as a whole. */
-extern AsynxMark asynx_builder_mark(const AsynxPatchBuilder *builder);
-extern void asynx_builder_settle(AsynxPatchBuilder *builder, const AsynxMark *mark,
-								 const AsynxValue *target);
-extern bool asynx_builder_exhausted(const AsynxPatchBuilder *builder, const AsynxMark *mark,
-									const AsynxValue *target);
+extern void asynx_builder_begin(AsynxPatchBuilder *builder, AsynxMark *mark,
+								const AsynxValue *target);
+extern void asynx_builder_settle(AsynxPatchBuilder *builder, const AsynxValue *target);
+
+/*
+ * Is it certain that one of the containers begun will be replaced?  Then no more
+ * operations need to be added: those since that container was begun will be dropped.
+ */
+static inline bool
+asynx_builder_exhausted(const AsynxPatchBuilder *builder)
+{
+	return builder->cost > builder->mark->bound;
+}
 
 /* Goes back to the place around a child. */
 static inline void

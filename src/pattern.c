@@ -80,22 +80,27 @@ release_regex(void *arg)
 	pattern->compiled = false;
 }
 
+/* The bytes of a pattern that a message quotes. */
+static int
+quoted_len(const char *source)
+{
+	return pg_mbcliplen(source, strlen(source), QUOTED_BYTES);
+}
+
 /* Raises 2201B for a pattern, with a detail that is a full sentence. */
 static void
 raise_invalid(const char *source, const char *detail)
 {
-	int			len = pg_mbcliplen(source, strlen(source), QUOTED_BYTES);
-
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_REGULAR_EXPRESSION),
-			 errmsg("invalid pattern \"%.*s\"", len, source),
+			 errmsg("invalid pattern \"%.*s\"", quoted_len(source), source),
 			 errdetail("%s", detail),
 			 errhint("asynx.topic() turns a dotted topic into a pattern.")));
 }
 
-/* Raises what the regex engine has to say about a pattern. */
-static void
-raise_regex_error(const char *source, const regex_t *regex, int code)
+/* What the regex engine has to say about a failure, as a full sentence. */
+static const char *
+explain_failure(const regex_t *regex, int code)
 {
 	char		reason[100];
 
@@ -103,7 +108,20 @@ raise_regex_error(const char *source, const regex_t *regex, int code)
 	CHECK_FOR_INTERRUPTS();
 
 	pg_regerror(code, regex, reason, sizeof(reason));
-	raise_invalid(source, psprintf("The regular expression engine says: %s.", reason));
+	return psprintf("The regular expression engine says: %s.", reason);
+}
+
+/* Raises 2201B for a pattern that the regex engine took, but gave up on at a name. */
+static void
+raise_unmatchable(const AsynxPattern *pattern, int code)
+{
+	const char *detail = explain_failure(&pattern->regex, code);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_REGULAR_EXPRESSION),
+			 errmsg("could not match pattern \"%.*s\"", quoted_len(pattern->source),
+					pattern->source),
+			 errdetail("%s", detail)));
 }
 
 /* Refuses a pattern or topic without a visible character. */
@@ -202,7 +220,7 @@ compile_regex(regex_t *regex, const char *expression, const char *source)
 	pfree(wide);
 
 	if (code != REG_OKAY)
-		raise_regex_error(source, regex, code);
+		raise_invalid(source, explain_failure(regex, code));
 }
 
 /* Compiles a pattern that is a real expression, alone and then anchored. */
@@ -264,7 +282,7 @@ match_regex(AsynxPattern *pattern, const char *name, int len)
 		pfree(wide);
 
 	if (code != REG_OKAY && code != REG_NOMATCH)
-		raise_regex_error(pattern->source, &pattern->regex, code);
+		raise_unmatchable(pattern, code);
 	return code == REG_OKAY;
 }
 
