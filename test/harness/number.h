@@ -5,7 +5,7 @@
 #ifndef NUMBER_H
 #define NUMBER_H
 
-#include "postgres.h"
+#include "asynx.h"
 
 /* Writes a JSON number as numeric to `out` (NULL: only counts); returns the bytes. */
 extern uint32 number_from_text(const char *text, int len, char *out);

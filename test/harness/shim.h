@@ -9,7 +9,7 @@
 #ifndef SHIM_H
 #define SHIM_H
 
-#include "postgres.h"
+#include "asynx.h"
 
 #include "fmgr.h"
 #include "utils/memutils.h"

@@ -8,7 +8,7 @@
 #ifndef TEXT_H
 #define TEXT_H
 
-#include "postgres.h"
+#include "asynx.h"
 
 #include "utils/jsonb.h"
 
