@@ -87,7 +87,7 @@ FROM orders,
 SELECT name, jsonb_array_length(patch) AS operations, identical
 FROM (SELECT 'different', jsonb_agg(pg_temp.item(i)), jsonb_agg(pg_temp.item(i + 3000)) FROM generate_series(1, 3000) AS i
       UNION ALL
-      SELECT 'shuffled', jsonb_agg(pg_temp.item(i)), jsonb_agg(pg_temp.item(i) ORDER BY i * 7919 % 3001) FROM generate_series(1, 3000) AS i
+      SELECT 'shuffled', jsonb_agg(pg_temp.item(i) ORDER BY i), jsonb_agg(pg_temp.item(i) ORDER BY i * 7919 % 3001) FROM generate_series(1, 3000) AS i
       UNION ALL
       SELECT 'large, changed', jsonb_agg(i), jsonb_agg(CASE WHEN i % 100000 = 0 THEN -i ELSE i END) FROM generate_series(1, 1100000) AS i
       UNION ALL
