@@ -305,6 +305,7 @@ asynx_safe_position(PG_FUNCTION_ARGS)
 	AsynxQueryScope scope;
 	int64		safe;
 
+	(void) fcinfo;
 	asynx_query_begin(&scope);
 	safe = asynx_feed_safe_position();
 	asynx_query_end(&scope);

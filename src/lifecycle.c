@@ -51,6 +51,7 @@ asynx_lifecycle_state(PG_FUNCTION_ARGS)
 	AsynxQueryScope scope;
 	text	   *state = NULL;
 
+	(void) fcinfo;
 	asynx_query_begin(&scope);
 	(void) asynx_query_read(&SelectState, NULL, NULL, GetState, &state);
 	asynx_query_end(&scope);
@@ -63,6 +64,7 @@ asynx_resume(PG_FUNCTION_ARGS)
 {
 	AsynxQueryScope scope;
 
+	(void) fcinfo;
 	asynx_query_begin(&scope);
 	(void) asynx_query_write(&UpsertRunning, NULL, NULL, NULL, NULL);
 	asynx_query_end(&scope);
