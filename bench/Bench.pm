@@ -34,7 +34,7 @@ die "ROUNDS must be at least 5\n" if $rounds < 5 && !$ENV{SMOKE};
 
 my $work = $ENV{ASYNX_WORK} or die "bench runs in a sandbox, see bench/run\n";
 my (%machine, @rows, @missing, $case);
-my $width = 58;
+my $width = 66;
 
 # The program and arguments of psql for a database.
 sub psql_command
@@ -181,7 +181,7 @@ sub fastest
 sub short_number
 {
 	my ($number) = @_;
-	my $digits = abs($number) >= 100 ? 0 : abs($number) >= 10 ? 1 : abs($number) >= 1 ? 2 : 3;
+	my $digits = $number == int($number) || abs($number) >= 100 ? 0 : abs($number) >= 10 ? 1 : abs($number) >= 1 ? 2 : 3;
 	my $text = sprintf "%.${digits}f", $number;
 
 	1 while $text =~ s/^(\d+)(\d{3})/$1,$2/;

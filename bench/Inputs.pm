@@ -15,7 +15,7 @@ use Documents;
 use Exporter 'import';
 use JSON::PP;
 
-our @EXPORT = qw(prepare_inputs measure_sql measure_peer @peers);
+our @EXPORT = qw(start_peers prepare_inputs measure_sql measure_peer patch_size @peers);
 
 # Which library is in which process, once it has been found to run.
 our @peers;
@@ -65,7 +65,8 @@ sub prepare_inputs
 	my ($size) = @_;
 	my $file = write_inputs($size);
 
-	start_everybody() if !defined $session;
+	start_peers();
+	return if ask($session, "SELECT count(*) FROM bench.inputs WHERE size = '$size'") ne '0';
 	ask($session, "INSERT INTO bench.inputs
 		SELECT '$size', i->>'document', i->'patches', i->'changed', (i->>'document')::jsonb
 		FROM CAST(pg_read_file('$file') AS jsonb) i");
@@ -76,9 +77,10 @@ sub prepare_inputs
 	return;
 }
 
-# Starts the processes of the peers and a session in the server.
-sub start_everybody
+# Starts the processes of the peers and a session in the server, once, and returns the session.
+sub start_peers
 {
+	return $session if defined $session;
 	my $javascript = peer('javascript.mjs');
 	my $python = peer('python.py');
 
@@ -91,7 +93,7 @@ sub start_everybody
 		CREATE SCHEMA bench;
 		CREATE TABLE bench.inputs (
 			size text, document text, patches jsonb, changed jsonb, stored jsonb)');
-	return;
+	return $session;
 }
 
 # Microseconds of one call of an SQL expression about the inputs: d is the document, p a patch and c
@@ -158,6 +160,14 @@ sub measure_peer
 	my ($peer, $task, $size) = @_;
 
 	return ask($process_of{$peer}, join ' ', $peer, $task, $size =~ s/ //r, $milliseconds);
+}
+
+# Bytes of the patch that a peer finds between the two documents in a file.
+sub patch_size
+{
+	my ($peer, $file) = @_;
+
+	return ask($process_of{$peer}, "$peer size $file");
 }
 
 1;

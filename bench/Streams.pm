@@ -20,7 +20,7 @@ our @lengths = (10, 100, 1000, 10_000);
 # What reading cannot do without: the scan of the primary key, and every patch in memory.
 # jsonb_array_length() detoasts a whole patch and then looks at its first bytes.
 our $floor = 'count(jsonb_array_length(e.patch)) FROM (SELECT patch FROM asynx.events '
-  . 'WHERE aggregate_id = id ORDER BY version) e';
+  . 'WHERE aggregate_id = stream ORDER BY version) e';
 
 my $work = $ENV{ASYNX_WORK};
 my $prepared;
@@ -98,21 +98,26 @@ sub streams_session
 
 	ask($session, 'SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_sort = off;
 		DROP SCHEMA IF EXISTS bench CASCADE; CREATE SCHEMA bench');
-	my $plan = ask($session, 'EXPLAIN SELECT ' . $floor =~ s/= id/= 'x'/r);
+	my $plan = ask($session, 'EXPLAIN SELECT ' . $floor =~ s/= stream/= 'x'/r);
 	die "the floor is no scan of the primary key:\n$plan\n"
 	  if $plan !~ /Index Scan using events_pkey/ || $plan =~ /Sort/;
+
+	# The floor keeps one plan, as asynx does; left to itself, PostgreSQL would plan short streams
+	# again at each call.
+	make_timer($session, 'floor', $floor, 'SET plan_cache_mode = force_generic_plan');
+	make_timer($session, 'get', 'asynx.get(stream)', '');
+	make_timer($session, 'replay', 'count(*) FROM asynx.replay(stream)', '');
 	return $session;
 }
 
-# A function that gives the microseconds of one "SELECT $what" about a stream, called inside of the
-# server as often as takes a while.
-sub timer
+# Makes a function that gives the microseconds of one "SELECT $what" about a stream, called n times
+# inside of the server.
+sub make_timer
 {
-	my ($session, $name, $what, $id) = @_;
-	my $n = 1;
+	my ($session, $name, $what, $settings) = @_;
 
-	ask($session, "CREATE OR REPLACE FUNCTION bench.$name(id text, n int) RETURNS float8
-		LANGUAGE plpgsql AS \$\$
+	ask($session, "CREATE FUNCTION bench.$name(stream text, n int) RETURNS float8
+		LANGUAGE plpgsql $settings AS \$\$
 		DECLARE
 			started timestamptz := clock_timestamp();
 		BEGIN
@@ -121,6 +126,15 @@ sub timer
 			END LOOP;
 			RETURN extract(epoch FROM clock_timestamp() - started) * 1e6 / n;
 		END \$\$");
+	return;
+}
+
+# Returns a function that gives the microseconds of "get", "replay" or "floor" of a stream, over as
+# many calls as take a while.
+sub timer
+{
+	my ($session, $name, $id) = @_;
+	my $n = 1;
 	my $measure = sub { ask($session, "SELECT bench.$name('$id', $n)") };
 
 	# The first calls of a session plan; the plans are kept.

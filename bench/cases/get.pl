@@ -36,12 +36,12 @@ return sub {
 	{
 		foreach my $id (map { stream($size, $_) } @lengths)
 		{
-			push @contestants, "get $id" => timer($session, 'get', 'asynx.get(id)', $id),
-			  "floor $id" => timer($session, 'floor', $floor, $id);
+			push @contestants, "get $id" => timer($session, 'get', $id),
+			  "floor $id" => timer($session, 'floor', $id);
 		}
 	}
 	my $measures = take_turns(@contestants);
-	my $get = sub { [ map { $_ / 1 } @{ $measures->{ 'get ' . stream(@_) } } ] };
+	my $get = sub { $measures->{ 'get ' . stream(@_) } };
 
 	foreach my $size (@sizes)
 	{

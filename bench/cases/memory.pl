@@ -25,13 +25,16 @@ sub peak
 	my $session = streams_session();
 	my $pid = ask($session, 'SELECT pg_backend_pid()');
 
-	# Shared pages count as the process's own once it has touched them; and code has to be there.
 	ask($session, "SELECT asynx.get('" . stream('1 KB', 10) . "')");
-	ask($session, 'SELECT ' . $floor =~ s/= id/= '$id'/r);
+	my $private = status_of($pid, 'RssAnon');
+
+	# Shared pages count as the process's own once it has touched them; what the reading itself
+	# allocated does not belong to the base.
+	ask($session, 'SELECT ' . $floor =~ s/= stream/= '$id'/r);
 	open my $refs, '>', "/proc/$pid/clear_refs" or die "/proc/$pid/clear_refs: $!\n";
 	print $refs "5\n";
 	close $refs or die "the high-water mark cannot be reset: $!\n";
-	my $base = status_of($pid, 'VmRSS');
+	my $base = status_of($pid, 'VmRSS') - status_of($pid, 'RssAnon') + $private;
 
 	ask($session, "SELECT pg_column_size(asynx.get('$id'))");
 	my $peak = status_of($pid, 'VmHWM') - $base;

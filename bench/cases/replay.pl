@@ -22,8 +22,8 @@ return sub {
 		{
 			my $id = stream($size, $length);
 			my $measures = take_turns(
-				replay => timer($session, 'replay', 'count(*) FROM asynx.replay(id)', $id),
-				floor => timer($session, 'floor', $floor, $id));
+				replay => timer($session, 'replay', $id),
+				floor => timer($session, 'floor', $id));
 
 			row("$id: replay / floor", ratios($measures, 'replay', 'floor'),
 				measures => $measures, unit => 'us');
