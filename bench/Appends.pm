@@ -81,8 +81,8 @@ sub pgbench
 	my ($postmaster) = split /\n/, slurp("$work/data/postmaster.pid");
 	my $database = $script =~ /message_db/ ? 'message_store' : 'postgres';
 	my @command = ('pgbench', '-n', '-M', 'prepared', '-f', "bench/append/$script.sql",
-		'-c', $options{clients}, '-j', $options{clients} > 1 ? 2 : 1, '-T', $options{seconds},
-		'-D', 'version=0', '-D', 'number=0', '-D', "length=$options{length}", '-D',
+		'-c', $options{clients}, '-j', $options{clients} > 1 ? 2 : 1,
+		$smoke ? ('-t', 20) : ('-T', $options{seconds}), '-D', 'version=0', '-D', 'number=0', '-D', "length=$options{length}", '-D',
 		"patch=$patch", $database);
 
 	empty_tables();

@@ -18,19 +18,26 @@ use List::Util qw(max min sum);
 use Time::HiRes qw(sleep);
 
 our @EXPORT = qw(
-  $short $rounds
+  $smoke $short $rounds @loads
   begin_case row note_missing
   psql session peer ask finish
   take_turns ratios median fastest show_measures
   print_machine print_summary results_json
 );
 
-# Fewer and shorter rounds?
-our $short = $ENV{SHORT} ? 1 : 0;
+# Only see whether everything runs?  Fewer and shorter rounds?
+our $smoke = $ENV{SMOKE} ? 1 : 0;
+our $short = $smoke || $ENV{SHORT} ? 1 : 0;
 
 # How often each comparison is made; medians of fewer than five would say little.
-our $rounds = $ENV{ROUNDS} || ($short ? 5 : 9);
-die "ROUNDS must be at least 5\n" if $rounds < 5 && !$ENV{SMOKE};
+our $rounds = $smoke ? 1 : $ENV{ROUNDS} || ($short ? 5 : 9);
+die "ROUNDS must be at least 5\n" if $rounds < 5 && !$smoke;
+
+# What the store is loaded with: pairs of synchronous_commit and a number of clients.
+our @loads =
+    $smoke ? (['off', 2])
+  : $short ? (['on', 1], ['on', 8], ['on', 32], ['off', 8])
+  : (['on', 1], ['on', 8], ['on', 32], ['off', 1], ['off', 8], ['off', 32]);
 
 my $work = $ENV{ASYNX_WORK} or die "bench runs in a sandbox, see bench/run\n";
 my (%machine, @rows, @missing, $case);
@@ -203,6 +210,8 @@ sub row
 {
 	my ($what, $values, %more) = @_;
 	my $median = median(@$values);
+
+	delete $more{goal} if $smoke;
 	my ($relation, $bound) = split ' ', $more{goal} // '';
 	my $met;
 
@@ -282,7 +291,7 @@ sub print_machine
 		asynx => psql("SELECT default_version FROM pg_available_extensions WHERE name = 'asynx'"),
 		peers => peer_versions(),
 		rounds => $rounds,
-		short => $short,
+		short => $short ? JSON::PP::true : JSON::PP::false,
 	);
 	print "$machine{cores} cores of $machine{processor}, $machine{kernel}, "
 	  . "files on $machine{filesystem}\n";

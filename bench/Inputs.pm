@@ -26,7 +26,7 @@ my %calls;
 my $session;
 
 # Milliseconds that one measure takes.
-my $milliseconds = $short ? 40 : 150;
+my $milliseconds = $smoke ? 1 : $short ? 40 : 150;
 
 # The text of some input of a size, made once.
 sub write_inputs

@@ -26,7 +26,7 @@ my $work = $ENV{ASYNX_WORK};
 my $prepared;
 
 # Milliseconds that one measure takes, if a single call is not longer.
-my $milliseconds = $short ? 30 : 120;
+my $milliseconds = $smoke ? 1 : $short ? 30 : 120;
 
 # The name of a stream.
 sub stream
@@ -136,6 +136,8 @@ sub timer
 	my ($session, $name, $id) = @_;
 	my $n = 1;
 	my $measure = sub { ask($session, "SELECT bench.$name('$id', $n)") };
+
+	return $measure if $smoke;
 
 	# The first calls of a session plan; the plans are kept.
 	$measure->() foreach 1 .. 6;

@@ -9,7 +9,7 @@ use warnings FATAL => 'all';
 use Appends;
 use Bench;
 
-my $seconds = $short ? 1 : 3;
+my $seconds = $smoke ? 0.05 : $short ? 1 : 3;
 my $program = "$ENV{ASYNX_WORK}/peers/emmett.mjs";
 
 # Appends a second of one contestant.
@@ -38,18 +38,16 @@ return sub {
 		local $ENV{PGDATABASE} = 'emmett';
 		system('node', $program, 'prepare') == 0 or die "emmett's tables could not be made\n";
 	}
-	foreach my $commit (qw(on off))
+	foreach my $load (@loads)
 	{
-		foreach my $clients (1, 8, 32)
-		{
-			my $measures = take_turns(
-				map {
-					my $contestant = $_;
-					($contestant => sub { rate($contestant, $clients, $commit) })
-				} qw(asynx emmett));
+		my ($commit, $clients) = @$load;
+		my $measures = take_turns(
+			map {
+				my $contestant = $_;
+				($contestant => sub { rate($contestant, $clients, $commit) })
+			} qw(asynx emmett));
 
-			row("$clients clients, commit $commit: rate / emmett",
-				ratios($measures, 'asynx', 'emmett'), measures => $measures, unit => '/s');
-		}
+		row("$clients clients, commit $commit: rate / emmett",
+			ratios($measures, 'asynx', 'emmett'), measures => $measures, unit => '/s');
 	}
 };

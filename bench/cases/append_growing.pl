@@ -20,7 +20,7 @@ return sub {
 				[ pgbench($script, clients => 8, commit => 'off', length => $length,
 						seconds => $seconds) ];
 			})
-		} ['asynx', 'asynx', 1e9], ['insert', 'insert', 1e9], ['streams of 10', 'asynx', 10]);
+		} ['asynx', 'asynx', 1_000_000_000], ['insert', 'insert', 1_000_000_000], ['streams of 10', 'asynx', 10]);
 	foreach my $name (keys %$turns)
 	{
 		$rates{$name} = [ map { $_->[0] } @{ $turns->{$name} } ];

@@ -43,5 +43,6 @@ sub compare
 }
 
 return sub {
-	compare($_) foreach @sizes;
+	start_peers();
+	compare($_) foreach @peers ? @sizes : ();
 };

@@ -80,7 +80,7 @@ sub compare
 return sub {
 	my $session = start_peers();
 
-	foreach my $size (grep { $_ ne '1 MB' } @sizes)
+	foreach my $size (@peers ? grep { $_ ne '1 MB' } @sizes : ())
 	{
 		my @list = @changes;
 
