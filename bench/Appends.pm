@@ -11,7 +11,7 @@ use Exporter 'import';
 use POSIX ();
 use Time::HiRes qw(sleep);
 
-our @EXPORT = qw(prepare_message_db empty_tables pgbench $patch);
+our @EXPORT = qw(prepare_message_db empty_tables pgbench rates_and_times $patch);
 
 # Two operations and 150 bytes of text, about what an event has in the streams of Streams.pm.
 our $patch = '[{"op": "replace", "path": "/lines/line-000017/quantity", "value": 3}, '
@@ -82,8 +82,9 @@ sub pgbench
 	my $database = $script =~ /message_db/ ? 'message_store' : 'postgres';
 	my @command = ('pgbench', '-n', '-M', 'prepared', '-f', "bench/append/$script.sql",
 		'-c', $options{clients}, '-j', $options{clients} > 1 ? 2 : 1,
-		$smoke ? ('-t', 20) : ('-T', $options{seconds}), '-D', 'version=0', '-D', 'number=0', '-D', "length=$options{length}", '-D',
-		"patch=$patch", $database);
+		$smoke ? ('-t', 20) : ('-T', $options{seconds}),
+		map({ ('-D', $_) } 'version=0', 'number=0', "length=$options{length}", "patch=$patch"),
+		$database);
 
 	empty_tables();
 	local $ENV{PGOPTIONS} = "-c synchronous_commit=$options{commit}"
@@ -104,6 +105,20 @@ sub pgbench
 	my ($transactions) = $report =~ /actually processed: (\d+)/ or die "pgbench: $report\n";
 	my ($rate) = $report =~ /^tps = ([\d.]+)/m or die "pgbench: $report\n";
 	return ($rate, ($after - $before) * 1e6 / $transactions);
+}
+
+# Takes what pgbench() measured in turns apart: rates and processor times.
+sub rates_and_times
+{
+	my ($turns) = @_;
+	my (%rates, %times);
+
+	foreach my $name (keys %$turns)
+	{
+		$rates{$name} = [ map { $_->[0] } @{ $turns->{$name} } ];
+		$times{$name} = [ map { $_->[1] } @{ $turns->{$name} } ];
+	}
+	return (\%rates, \%times);
 }
 
 1;

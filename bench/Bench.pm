@@ -188,7 +188,8 @@ sub fastest
 sub short_number
 {
 	my ($number) = @_;
-	my $digits = $number == int($number) || abs($number) >= 100 ? 0 : abs($number) >= 10 ? 1 : abs($number) >= 1 ? 2 : 3;
+	my $size = $number == int($number) ? 100 : abs($number);
+	my $digits = $size >= 100 ? 0 : $size >= 10 ? 1 : $size >= 1 ? 2 : 3;
 	my $text = sprintf "%.${digits}f", $number;
 
 	1 while $text =~ s/^(\d+)(\d{3})/$1,$2/;

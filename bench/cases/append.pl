@@ -26,8 +26,6 @@ my %others = (
 sub compare
 {
 	my ($commit, $clients, @scripts) = @_;
-	my (%rates, %times);
-
 	my $turns = take_turns(
 		map {
 			my $script = $_;
@@ -36,21 +34,18 @@ sub compare
 						seconds => $seconds{$clients}) ];
 			})
 		} @scripts);
-	foreach my $script (@scripts)
-	{
-		$rates{$script} = [ map { $_->[0] } @{ $turns->{$script} } ];
-		$times{$script} = [ map { $_->[1] } @{ $turns->{$script} } ];
-	}
+	my ($rates, $times) = rates_and_times($turns);
+
 	foreach my $script (@scripts[ 1 .. $#scripts ])
 	{
 		my $where = "$clients clients, commit $commit";
 
-		row("$where: rate / $others{$script}", ratios(\%rates, 'asynx', $script),
+		row("$where: rate / $others{$script}", ratios($rates, 'asynx', $script),
 			goal => $goal{"$commit $clients rate $script"},
-			measures => { map { $_ => $rates{$_} } 'asynx', $script }, unit => '/s');
-		row("$where: processor time / $others{$script}", ratios(\%times, 'asynx', $script),
+			measures => { map { $_ => $rates->{$_} } 'asynx', $script }, unit => '/s');
+		row("$where: processor time / $others{$script}", ratios($times, 'asynx', $script),
 			goal => $goal{"$commit $clients time $script"},
-			measures => { map { $_ => $times{$_} } 'asynx', $script }, unit => 'us');
+			measures => { map { $_ => $times->{$_} } 'asynx', $script }, unit => 'us');
 	}
 	return;
 }

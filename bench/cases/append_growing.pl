@@ -9,10 +9,13 @@ use warnings FATAL => 'all';
 use Appends;
 use Bench;
 
+my $endless = 1_000_000_000;
+my @contestants = (
+	['asynx', 'asynx', $endless], ['insert', 'insert', $endless],
+	['asynx, streams of 10', 'asynx', 10]);
+
 return sub {
 	my $seconds = $short ? 2 : 6;
-	my (%rates, %times);
-
 	my $turns = take_turns(
 		map {
 			my ($name, $script, $length) = @$_;
@@ -20,16 +23,13 @@ return sub {
 				[ pgbench($script, clients => 8, commit => 'off', length => $length,
 						seconds => $seconds) ];
 			})
-		} ['asynx', 'asynx', 1_000_000_000], ['insert', 'insert', 1_000_000_000], ['streams of 10', 'asynx', 10]);
-	foreach my $name (keys %$turns)
-	{
-		$rates{$name} = [ map { $_->[0] } @{ $turns->{$name} } ];
-		$times{$name} = [ map { $_->[1] } @{ $turns->{$name} } ];
-	}
-	row('8 growing streams: rate / plain INSERT', ratios(\%rates, 'asynx', 'insert'),
-		measures => \%rates, unit => '/s');
-	row('8 growing streams: processor time / plain INSERT', ratios(\%times, 'asynx', 'insert'),
-		measures => \%times, unit => 'us');
+		} @contestants);
+	my ($rates, $times) = rates_and_times($turns);
+
+	row('8 growing streams: rate / plain INSERT', ratios($rates, 'asynx', 'insert'),
+		measures => $rates, unit => '/s');
+	row('8 growing streams: processor time / plain INSERT', ratios($times, 'asynx', 'insert'),
+		measures => $times, unit => 'us');
 	row('8 growing streams: processor time / streams of 10',
-		ratios(\%times, 'asynx', 'streams of 10'));
+		ratios($times, 'asynx', 'asynx, streams of 10'));
 };

@@ -30,6 +30,8 @@ sub compare
 	my @forms = sort keys %expression;
 
 	prepare_inputs($size);
+
+	# Compilers want to have seen the code.
 	measure_peer($_, 'patch', $size) foreach @peers;
 	my $measures = take_turns(
 		(map { my $form = $_; ($form => sub { measure_sql($size, $expression{$form}) }) } @forms),

@@ -10,8 +10,9 @@ import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { getPostgreSQLEventStore } from '@event-driven-io/emmett-postgresql';
 
-const connection = `postgresql://${process.env.PGUSER}@/${process.env.PGDATABASE}?host=${encodeURIComponent(
-  process.env.PGHOST)}&port=${process.env.PGPORT}`;
+const { PGUSER, PGDATABASE, PGHOST, PGPORT } = process.env;
+const server = `host=${encodeURIComponent(PGHOST)}&port=${PGPORT}`;
+const connection = `postgresql://${PGUSER}@/${PGDATABASE}?${server}`;
 const [contestant, clients, seconds, patch] = process.argv.slice(2);
 
 const versionOf = (name) => {
