@@ -286,7 +286,7 @@ sub print_machine
 		cores => first_line('nproc') + 0,
 		processor => first_line("sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo"),
 		kernel => first_line('uname -sr'),
-		filesystem => first_line("df --output=fstype $work | tail -n 1"),
+		filesystem => first_line("stat -f -c %T $work"),
 		postgresql => psql('SHOW server_version'),
 		settings => { map { $_ => psql("SHOW $_") } @settings },
 		asynx => psql("SELECT default_version FROM pg_available_extensions WHERE name = 'asynx'"),

@@ -6,9 +6,13 @@
 //
 // Every client has its own streams of ten events, and waits for each append.
 
+import { webcrypto } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { getPostgreSQLEventStore } from '@event-driven-io/emmett-postgresql';
+
+// emmett expects it to be there, as it is from node 20 on.
+globalThis.crypto ??= webcrypto;
 
 const { PGUSER, PGDATABASE, PGHOST, PGPORT } = process.env;
 const server = `host=${encodeURIComponent(PGHOST)}&port=${PGPORT}`;
