@@ -12,10 +12,11 @@ use strict;
 use warnings FATAL => 'all';
 
 use Exporter 'import';
+use IO::Handle;
 use IPC::Open2;
 use JSON::PP;
 use List::Util qw(max min sum);
-use Time::HiRes qw(sleep);
+use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(
   $smoke $short $rounds @loads
@@ -276,6 +277,26 @@ sub peer_versions
 	return \%versions;
 }
 
+# Microseconds that 8 kB take to the disk.
+sub fsync_time
+{
+	my $file = "$work/fsync";
+	my @times;
+
+	open my $handle, '>', $file or die "$file: $!\n";
+	foreach (1 .. 101)
+	{
+		my $start = time;
+
+		syswrite $handle, 'x' x 8192 or die "$file: $!\n";
+		$handle->sync or die "$file: $!\n";
+		push @times, (time - $start) * 1e6;
+	}
+	close $handle;
+	unlink $file;
+	return int median(@times);
+}
+
 # Says what everything was measured on.
 sub print_machine
 {
@@ -287,6 +308,7 @@ sub print_machine
 		processor => first_line("sed -n 's/^model name[^:]*: *//p' /proc/cpuinfo"),
 		kernel => first_line('uname -sr'),
 		filesystem => first_line("stat -f -c %T $work"),
+		fsync_us => fsync_time(),
 		postgresql => psql('SHOW server_version'),
 		settings => { map { $_ => psql("SHOW $_") } @settings },
 		asynx => psql("SELECT default_version FROM pg_available_extensions WHERE name = 'asynx'"),
@@ -295,7 +317,7 @@ sub print_machine
 		short => $short ? JSON::PP::true : JSON::PP::false,
 	);
 	print "$machine{cores} cores of $machine{processor}, $machine{kernel}, "
-	  . "files on $machine{filesystem}\n";
+	  . "files on $machine{filesystem}, 8 kB synced in $machine{fsync_us} us\n";
 	print "PostgreSQL $machine{postgresql}: ",
 	  join(', ', map { "$_ $machine{settings}{$_}" } @settings), "\n";
 	print 'peers: ', join(', ', map { "$_ $machine{peers}{$_}" } sort keys %{ $machine{peers} }),
