@@ -14,13 +14,16 @@ ROOMS = \
 	asynx \
 	batch \
 	command \
+	definition \
 	diff \
 	doc \
+	element \
 	erase \
 	event \
 	feed \
 	guard \
 	guc \
+	handler \
 	identity \
 	inflight \
 	jsonbwriter \
@@ -32,7 +35,9 @@ ROOMS = \
 	pattern \
 	pointer \
 	query \
+	queue \
 	replay \
+	send \
 	shmem \
 	snapshot \
 	store \

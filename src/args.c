@@ -90,6 +90,15 @@ asynx_check_type_name(const char *name, int len)
 	CheckNotReserved("aggregate type", name, len);
 }
 
+/* Raises 22023 unless the bytes can name a command. */
+void
+asynx_check_command_name(const char *name, int len)
+{
+	CheckNotBlank("command name", name, len);
+	CheckLength("command name", name, len, ASYNX_MAX_NAME_BYTES);
+	CheckNotReserved("command name", name, len);
+}
+
 /* Raises 22023 for the infinities: nothing has happened then. */
 void
 asynx_check_occurred_at(TimestampTz when)
@@ -143,6 +152,24 @@ asynx_arg_type_name(FunctionCallInfo fcinfo, int arg)
 {
 	CheckNotNull(fcinfo, arg, "name");
 	return asynx_arg_type_name_or_null(fcinfo, arg);
+}
+
+/* A required text, whatever it says. */
+text *
+asynx_arg_text(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	CheckNotNull(fcinfo, arg, name);
+	return PG_GETARG_TEXT_PP(arg);
+}
+
+/* The name of a command in a required argument, which is called "name". */
+text *
+asynx_arg_command_name(FunctionCallInfo fcinfo, int arg, const char *name)
+{
+	text	   *command = asynx_arg_text(fcinfo, arg, name);
+
+	asynx_check_command_name(VARDATA_ANY(command), VARSIZE_ANY_EXHDR(command));
+	return command;
 }
 
 /* A required bigint that is not below "least". */

@@ -18,6 +18,8 @@
 extern text *asynx_arg_aggregate_id(FunctionCallInfo fcinfo, int arg);
 extern text *asynx_arg_event_name(FunctionCallInfo fcinfo, int arg);
 extern text *asynx_arg_type_name(FunctionCallInfo fcinfo, int arg);
+extern text *asynx_arg_command_name(FunctionCallInfo fcinfo, int arg, const char *name);
+extern text *asynx_arg_text(FunctionCallInfo fcinfo, int arg, const char *name);
 extern int64 asynx_arg_bigint(FunctionCallInfo fcinfo, int arg, const char *name, int64 least);
 extern int32 asynx_arg_int(FunctionCallInfo fcinfo, int arg, const char *name, int32 least);
 extern Jsonb *asynx_arg_jsonb(FunctionCallInfo fcinfo, int arg, const char *name);
@@ -33,6 +35,7 @@ extern pg_uuid_t *asynx_arg_uuid_or_null(FunctionCallInfo fcinfo, int arg);
 extern void asynx_check_aggregate_id(const char *id, int len);
 extern void asynx_check_event_name(const char *name, int len);
 extern void asynx_check_type_name(const char *name, int len);
+extern void asynx_check_command_name(const char *name, int len);
 extern void asynx_check_occurred_at(TimestampTz when);
 
 #endif							/* ASYNX_ARGS_H */

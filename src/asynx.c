@@ -15,6 +15,7 @@
 #include "guc.h"
 #include "inflight.h"
 #include "query.h"
+#include "queue.h"
 #include "shmem.h"
 
 PG_MODULE_MAGIC;
@@ -28,6 +29,7 @@ AtXactEnd(XactEvent event, void *arg)
 	(void) arg;
 	asynx_inflight_at_xact_end(event);
 	asynx_guard_restore();
+	asynx_queue_leave();
 }
 
 /* The same for a subtransaction. */
@@ -36,8 +38,10 @@ AtSubXactEnd(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
 {
 	(void) arg;
 	asynx_inflight_at_subxact_end(event, mine, parent);
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		asynx_guard_restore();
+	if (event != SUBXACT_EVENT_ABORT_SUB)
+		return;
+	asynx_guard_restore();
+	asynx_queue_leave();
 }
 
 /* Called once when the library is loaded; every child of the postmaster inherits the result. */

@@ -1,12 +1,16 @@
 /*
  * command.c
- *	  The pipeline: lock, current state, diff, append, snapshot.
+ *	  The pipeline: lock, current state, decision, diff, append, snapshot.
  *
- * write() is for applications that compute the new state themselves.  It holds
- * the aggregate's lock to the end of the transaction, so writers of one
- * aggregate are serial and its patches always fit; writers of others do not
- * wait.  append() takes no such lock; if one gets ahead, a write() that did not
- * say which version it expects looks again.
+ * The new state is given (write(), for applications that compute it themselves)
+ * or decided from the current one (send.c).  The pipeline holds the aggregate's
+ * lock to the end of the transaction, so commands on one aggregate are serial and
+ * its patches always fit; commands on others do not wait.  append() takes no such
+ * lock; if one gets ahead, a command that did not say which version it expects
+ * looks and decides again.
+ *
+ * With an id, a command that was carried out before is found again.  What it
+ * decides must then be what is stored; deciding has no side effects (handler.c).
  *
  * What is stored is the smallest patch that was found from the current state to
  * the new one, "[]" if they are equal.
@@ -29,6 +33,24 @@
 #include "utils/snapmgr.h"
 #include "value.h"
 
+/* The state that the request wants, after another or, with NULL, as the first. */
+static Jsonb *
+WantedState(const AsynxWrite *request, Jsonb *current)
+{
+	const AsynxDecision *decision = request->decision;
+
+	return request->state != NULL ? request->state : decision->emit(current, decision->arg);
+}
+
+/* Is it the state that the event was meant to bring about? */
+static bool
+BringsState(const AsynxWrite *request, const AsynxWritten *written)
+{
+	Jsonb	   *current = written->event.version > 1 ? written->previous : NULL;
+
+	return asynx_same_bytes(WantedState(request, current), written->aggregate);
+}
+
 /* Does the stored event do what the request asks for?  Its patch is the difference anyway. */
 static bool
 IsRepeat(const AsynxWrite *request, const AsynxWritten *written)
@@ -44,7 +66,7 @@ IsRepeat(const AsynxWrite *request, const AsynxWritten *written)
 	};
 
 	return asynx_store_is_repeat(&same, &written->event) &&
-		asynx_same_bytes(request->state, written->aggregate);
+		BringsState(request, written);
 }
 
 /* The state before a version: the one of the version below it, or the seed, or NULL. */
@@ -153,8 +175,27 @@ Difference(const Jsonb *source, const Jsonb *target)
 	return asynx_diff(source, target);
 }
 
+/* Finds the new state; the active snapshot shows the current one. */
+static void
+Decide(const AsynxWrite *request, const AsynxAggregate *current, AsynxWritten *written)
+{
+	Jsonb	   *state = current->version > 0 ? current->state : NULL;
+
+	AsynxAppend append = {
+		.aggregate_id = request->aggregate_id,
+		.aggregate_type = request->aggregate_type,
+	};
+
+	if (current->exists)
+		asynx_store_check_type(&append, current->type);
+	if (request->state == NULL)
+		request->decision->validate(state, request->decision->arg);
+	written->aggregate = WantedState(request, state);
+	asynx_document_check(written->aggregate);
+}
+
 /*
- * Appends what leads from the current state to the requested one.  False if an
+ * Appends what leads from the current state to the wanted one.  False if an
  * append() got ahead and the caller did not say what version he expects: the
  * state must then be loaded again.
  */
@@ -170,12 +211,8 @@ AppendChange(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *w
 		.id = request->id,
 	};
 
-	if (current->exists && request->aggregate_type != NULL)
-		asynx_store_check_type(&append, current->type);
-
-	written->aggregate = request->state;
 	written->previous = current->version > 0 ? current->state : current->seed;
-	append.patch = Difference(written->previous, request->state);
+	append.patch = Difference(written->previous, written->aggregate);
 	if (!request->expects && !IsolationUsesXactSnapshot())
 		return asynx_store_try_append(&append, &written->event);
 
@@ -196,11 +233,14 @@ MaybeSnapshot(const AsynxWrite *request, AsynxAggregate *current, const AsynxWri
 	current->version = version;
 	current->position = written->event.position;
 	current->schema_version = written->event.schema_version;
-	current->state = request->state;
+	current->state = written->aggregate;
 	asynx_snapshot_save(request->aggregate_id, current);
 }
 
-/* Looks for a repetition, else loads the current state; true if the request is a repetition. */
+/*
+ * Looks for a repetition, else loads the current state and decides what becomes of
+ * it; true if the request is a repetition.
+ */
 static bool
 Look(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *written)
 {
@@ -209,30 +249,33 @@ Look(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *written)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	repeated = FindRepeat(request, written);
 	if (!repeated)
+	{
 		LoadCurrent(request, current);
+		CheckExpected(request, current);
+		Decide(request, current, written);
+	}
 	PopActiveSnapshot();
 	return repeated;
 }
 
 /*
  * Stores a new state of an aggregate as an event, or finds the event that the
- * request repeats.  Raises version_conflict, document_limit, 22023 or 40001.
+ * request repeats.  Raises queue_full, version_conflict, document_limit, 22023,
+ * 40001 and what the decision raises.
  */
 void
-asynx_command_write(const AsynxWrite *request, AsynxWritten *written)
+asynx_command_run(const AsynxWrite *request, AsynxWritten *written)
 {
 	AsynxAggregate current;
 	int			attempt;
 
-	asynx_document_check(request->state);
-	asynx_lock_aggregate(request->aggregate_id);
+	asynx_lock_aggregate_queued(request->aggregate_id);
 
 	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (Look(request, &current, written))
 			return;
-		CheckExpected(request, &current);
 		if (!AppendChange(request, &current, written))
 			continue;
 
@@ -265,7 +308,7 @@ asynx_write(PG_FUNCTION_ARGS)
 		request.expected_version = asynx_arg_bigint(fcinfo, 3, "expected_version", 0);
 
 	asynx_query_begin_write(&scope, "asynx.write()");
-	asynx_command_write(&request, &written);
+	asynx_command_run(&request, &written);
 	asynx_query_end(&scope);
 
 	PG_RETURN_DATUM(asynx_event_datum(fcinfo, &written.event, written.aggregate,

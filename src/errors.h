@@ -21,6 +21,15 @@
 /* The version is taken, or is not the one that the caller expected. */
 #define ERRCODE_ASYNX_VERSION_CONFLICT MAKE_SQLSTATE('S', 'X', '0', '0', '3')
 
+/* A function of the user's failed, or gave what cannot be used. */
+#define ERRCODE_ASYNX_PIPELINE_FAILED MAKE_SQLSTATE('S', 'X', '0', '0', '4')
+
+/* Too many commands wait already. */
+#define ERRCODE_ASYNX_QUEUE_FULL MAKE_SQLSTATE('S', 'X', '0', '0', '5')
+
+/* A function of the user's is not there, or is not its owner's any more. */
+#define ERRCODE_ASYNX_HANDLER_MISSING MAKE_SQLSTATE('S', 'X', '0', '0', '9')
+
 /* An empty topic or pattern. */
 #define ERRCODE_ASYNX_PATTERN_EMPTY MAKE_SQLSTATE('S', 'X', '0', '1', '0')
 

@@ -13,6 +13,8 @@
 bool		asynx_allow_drop = false;
 int			asynx_max_document_depth = ASYNX_DEFAULT_DOCUMENT_DEPTH;
 int			asynx_max_document_size = ASYNX_DEFAULT_DOCUMENT_SIZE;
+int			asynx_queue_depth = 0;
+int			asynx_shards = ASYNX_DEFAULT_SHARDS;
 
 /* Defines every setting and reserves the prefix. */
 void
@@ -47,6 +49,28 @@ asynx_guc_init(void)
 							ASYNX_MAX_DOCUMENT_SIZE,
 							PGC_SUSET,
 							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("asynx.queue_depth",
+							"Sets how many commands may wait in a shard; 0 means any number.",
+							NULL,
+							&asynx_queue_depth,
+							0,
+							0,
+							ASYNX_MAX_QUEUE_DEPTH,
+							PGC_SUSET,
+							0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("asynx.shards",
+							"Sets over how many shards the aggregates' waiting commands are counted.",
+							NULL,
+							&asynx_shards,
+							ASYNX_DEFAULT_SHARDS,
+							1,
+							ASYNX_MAX_SHARDS,
+							PGC_SIGHUP,
+							0,
 							NULL, NULL, NULL);
 
 	MarkGUCPrefixReserved("asynx");

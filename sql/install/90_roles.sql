@@ -65,6 +65,11 @@ GRANT SELECT ON asynx.events, asynx.aggregate_types, asynx.tombstones, asynx.fee
   TO asynx_reader;
 
 GRANT EXECUTE ON FUNCTION
+  asynx.send(text, text, jsonb, jsonb, bigint, uuid),
+  asynx.send_many(jsonb)
+  TO asynx_sender;
+
+GRANT EXECUTE ON FUNCTION
   asynx.append(text, bigint, text, jsonb, text, jsonb, uuid, timestamptz, integer),
   asynx.append_many(jsonb),
   asynx.write(text, text, jsonb, bigint, text, jsonb, uuid, boolean)
@@ -78,6 +83,8 @@ GRANT EXECUTE ON FUNCTION
   asynx.create_aggregate_type(text, integer, jsonb, integer),
   asynx.alter_aggregate_type(text, integer, integer),
   asynx.drop_aggregate_type(text),
+  asynx.create_command(text, text, text, text, text, boolean),
+  asynx.drop_command(text),
   asynx.resume()
   TO asynx_admin;
 GRANT SELECT ON

@@ -1,0 +1,207 @@
+/*
+ * definition.c
+ *	  Registers commands: a name, an event, and the functions that decide.
+ *
+ * Both functions of a command belong to one role, its owner, as which they run
+ * (handler.c).  The type must exist when the command is made; whether it still
+ * does is seen when the first event of an aggregate is stored.
+ */
+#include "asynx.h"
+
+#include "aggtype.h"
+#include "args.h"
+#include "catalog/pg_type.h"
+#include "definition.h"
+#include "errors.h"
+#include "query.h"
+#include "utils/builtins.h"
+#include "utils/snapmgr.h"
+
+const AsynxSignature asynx_validate_signature = {
+	.purpose = "validate function",
+	.nargs = 2,
+	.argtypes = {JSONBOID, JSONBOID},
+	.results = {TEXTOID, VARCHAROID, BOOLOID, VOIDOID},
+	.result = "text, boolean or void",
+};
+
+const AsynxSignature asynx_emit_signature = {
+	.purpose = "emit function",
+	.nargs = 2,
+	.argtypes = {JSONBOID, JSONBOID},
+	.results = {JSONBOID},
+	.result = "jsonb",
+};
+
+static AsynxQuery SelectCommand = {
+	.sql = ASYNX_SQL("SELECT c.aggregate_type, c.event_name, c.validate, c.emit, c.snapshot, "
+					 " c.owner FROM asynx.commands c WHERE c.name OPERATOR(pg_catalog.=) $1"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+static AsynxQuery InsertCommand = {
+	.sql = ASYNX_SQL("INSERT INTO asynx.commands "
+					 "(name, aggregate_type, event_name, validate, emit, snapshot, owner) "
+					 "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING"),
+	.nargs = 7,
+	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BOOLOID, TEXTOID},
+};
+
+static AsynxQuery DeleteCommand = {
+	.sql = ASYNX_SQL("DELETE FROM asynx.commands c WHERE c.name OPERATOR(pg_catalog.=) $1"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+/* A text column as a C string, NULL for NULL. */
+static char *
+ColumnString(TupleTableSlot *slot, int column)
+{
+	bool		isnull;
+	Datum		value = slot_getattr(slot, column, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+/* Row function of SelectCommand. */
+static bool
+GetDefinition(TupleTableSlot *slot, void *arg)
+{
+	AsynxDefinition *definition = (AsynxDefinition *) arg;
+	bool		isnull;
+
+	definition->aggregate_type = DatumGetTextPCopy(slot_getattr(slot, 1, &isnull));
+	definition->event_name = DatumGetTextPCopy(slot_getattr(slot, 2, &isnull));
+	definition->validate.name = ColumnString(slot, 3);
+	definition->emit.name = ColumnString(slot, 4);
+	definition->snapshot = DatumGetBool(slot_getattr(slot, 5, &isnull));
+	definition->emit.owner = definition->validate.owner = ColumnString(slot, 6);
+	return false;
+}
+
+/* Raises 22023 for a command that does not exist. */
+pg_noreturn static void
+RefuseUnknown(const text *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("command \"%s\" does not exist", text_to_cstring(name)),
+			 errhint("Create it with asynx.create_command().")));
+}
+
+/* Reads a command; raises 22023 if it does not exist. */
+void
+asynx_definition_read(const text *name, AsynxDefinition *definition)
+{
+	Datum		values[] = {PointerGetDatum(name)};
+
+	definition->name = name;
+	if (asynx_query_read(&SelectCommand, values, NULL, GetDefinition, definition) == 0)
+		RefuseUnknown(name);
+}
+
+/* Finds the functions for the caller; raises what speaks against them. */
+static void
+FindFunctions(const text *emit, const text *validate, AsynxDefinition *definition)
+{
+	asynx_handler_find(text_to_cstring(emit), &asynx_emit_signature, &definition->emit);
+	definition->validate.name = NULL;
+	if (validate == NULL)
+		return;
+
+	asynx_handler_find(text_to_cstring(validate), &asynx_validate_signature,
+					   &definition->validate);
+	if (strcmp(definition->validate.owner, definition->emit.owner) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the functions of command \"%s\" belong to different roles",
+						text_to_cstring(definition->name)),
+				 errdetail("\"%s\" belongs to \"%s\", \"%s\" to \"%s\".",
+						   definition->emit.name, definition->emit.owner,
+						   definition->validate.name, definition->validate.owner)));
+}
+
+/* Raises 22023 if there is no such type. */
+static void
+CheckType(const text *name)
+{
+	AsynxType	type;
+	bool		found;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	found = asynx_type_read(name, &type);
+	PopActiveSnapshot();
+	if (!found)
+		asynx_type_refuse_unknown(name);
+}
+
+/* Inserts the command; false if it is there. */
+static bool
+Insert(const AsynxDefinition *definition)
+{
+	const char *validate = definition->validate.name;
+	Datum		values[7];
+	char		nulls[7];
+
+	memset(nulls, ' ', sizeof(nulls));
+	values[0] = PointerGetDatum(definition->name);
+	values[1] = PointerGetDatum(definition->aggregate_type);
+	values[2] = PointerGetDatum(definition->event_name);
+	values[3] = validate != NULL ? CStringGetTextDatum(validate) : (Datum) 0;
+	nulls[3] = validate != NULL ? ' ' : 'n';
+	values[4] = CStringGetTextDatum(definition->emit.name);
+	values[5] = BoolGetDatum(definition->snapshot);
+	values[6] = CStringGetTextDatum(definition->emit.owner);
+	return asynx_query_write(&InsertCommand, values, nulls, NULL, NULL) > 0;
+}
+
+PG_FUNCTION_INFO_V1(asynx_create_command);
+PG_FUNCTION_INFO_V1(asynx_drop_command);
+
+/* asynx.create_command(name, aggregate_type, event_name, emit, validate, snapshot) returns void */
+Datum
+asynx_create_command(PG_FUNCTION_ARGS)
+{
+	AsynxQueryScope scope;
+	AsynxDefinition definition = {
+		.name = asynx_arg_command_name(fcinfo, 0, "name"),
+		.aggregate_type = asynx_arg_text(fcinfo, 1, "aggregate_type"),
+		.event_name = asynx_arg_event_name(fcinfo, 2),
+		.snapshot = asynx_arg_bool(fcinfo, 5, "snapshot"),
+	};
+
+	if (PG_ARGISNULL(3))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_HANDLER_MISSING),
+				 errmsg("command \"%s\" has no emit function", text_to_cstring(definition.name)),
+				 errdetail("\"emit\" must not be null.")));
+	FindFunctions(PG_GETARG_TEXT_PP(3), PG_ARGISNULL(4) ? NULL : PG_GETARG_TEXT_PP(4),
+				  &definition);
+
+	asynx_query_begin(&scope);
+	CheckType(definition.aggregate_type);
+	if (!Insert(&definition))
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("command \"%s\" already exists", text_to_cstring(definition.name))));
+	asynx_query_end(&scope);
+
+	PG_RETURN_VOID();
+}
+
+/* asynx.drop_command(name text) returns void */
+Datum
+asynx_drop_command(PG_FUNCTION_ARGS)
+{
+	text	   *name = asynx_arg_command_name(fcinfo, 0, "name");
+	Datum		values[] = {PointerGetDatum(name)};
+	AsynxQueryScope scope;
+
+	asynx_query_begin(&scope);
+	if (asynx_query_write(&DeleteCommand, values, NULL, NULL, NULL) == 0)
+		RefuseUnknown(name);
+	asynx_query_end(&scope);
+
+	PG_RETURN_VOID();
+}

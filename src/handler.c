@@ -1,0 +1,496 @@
+/*
+ * handler.c
+ *	  Runs one function of the user's, as its owner.
+ *
+ * 1. A function is stored as text, its fully qualified signature, with the name
+ *	  of the role that owned it when it was registered.  Who registers it must
+ *	  have that role's privileges: nobody can lend himself the rights of another.
+ *	  At each use it is resolved again: a function that is missing, or belongs to
+ *	  somebody else by now, is handler_missing.  What was resolved is kept until
+ *	  a function, a schema, a type or a role changes.
+ *
+ * 2. The function runs as that owner, whoever calls, superusers too: in a
+ *	  security-restricted context, which neither can be left (SET ROLE) nor leave
+ *	  anything behind that runs later with the caller's rights (deferred triggers,
+ *	  WITH HOLD cursors, temporary objects).  Its search_path is its own schema,
+ *	  then pg_temp, unless its definition sets another.  All settings that it
+ *	  changes go back when it ends.
+ *
+ * 3. It must be IMMUTABLE, because it may run again at any time: when a command is
+ *	  repeated, when a stream is folded.  PostgreSQL refuses the writes of such a
+ *	  function.  It must not be STRICT: no state is a case it has to know.
+ *
+ * 4. An error of the function is caught, rewritten by the caller of this room and
+ *	  thrown on.  As nothing is swallowed, no subtransaction is needed.  Errors
+ *	  that are not the function's pass as they are: serialization and deadlock
+ *	  (class 40), lack of resources (53), cancel and shutdown (57).
+ */
+#include "asynx.h"
+
+#include "catalog/namespace.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_collation.h"
+#include "catalog/pg_proc.h"
+#include "common/hashfn.h"
+#include "errors.h"
+#include "handler.h"
+#include "identity.h"
+#include "miscadmin.h"
+#include "parser/parse_func.h"
+#include "pgstat.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/regproc.h"
+#include "utils/syscache.h"
+#include "utils/varlena.h"
+
+
+/* A function that this session has resolved. */
+typedef struct Resolved
+{
+	const char *name;			/* the key: fully qualified signature */
+	char	   *owner;			/* name of the role it was found to belong to */
+	uint64		generation;		/* of the catalogs when what follows was found */
+	Oid			function;
+	Oid			role;			/* the owner */
+	Oid			result_type;	/* without domains */
+	char	   *search_path;	/* while it runs */
+	const AsynxSignature *checked;	/* what it was checked against, NULL for nothing yet */
+	FmgrInfo	flinfo;			/* how to call it, if ready */
+	bool		ready;
+	bool		busy;			/* is flinfo in use by a call? */
+	MemoryContext context;		/* of owner, search_path and flinfo */
+} Resolved;
+
+/* By name; NULL before the first use. */
+static HTAB *Cache = NULL;
+
+/* Grows when something in the catalogs changes; what was resolved before must be so again. */
+static uint64 Generation = 1;
+
+/* Hash function of the cache. */
+static uint32
+HashName(const void *key, Size size)
+{
+	const char *name = *(const char *const *) key;
+
+	(void) size;
+	return string_hash(name, strlen(name) + 1);
+}
+
+/* Comparison of the cache's keys. */
+static int
+CompareNames(const void *a, const void *b, Size size)
+{
+	(void) size;
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* Something in the catalogs has changed: everything must be resolved again. */
+static void
+ForgetAll(Datum arg, int cacheid, uint32 hashvalue)
+{
+	(void) arg;
+	(void) cacheid;
+	(void) hashvalue;
+	Generation++;
+}
+
+/* Makes the cache. */
+static void
+InitCache(void)
+{
+	HASHCTL		control = {
+		.keysize = sizeof(const char *),
+		.entrysize = sizeof(Resolved),
+		.hash = HashName,
+		.match = CompareNames,
+	};
+
+	Cache = hash_create("asynx handlers", 32, &control, HASH_ELEM | HASH_FUNCTION | HASH_COMPARE);
+	CacheRegisterSyscacheCallback(PROCOID, ForgetAll, (Datum) 0);
+	CacheRegisterSyscacheCallback(NAMESPACEOID, ForgetAll, (Datum) 0);
+	CacheRegisterSyscacheCallback(TYPEOID, ForgetAll, (Datum) 0);
+	CacheRegisterSyscacheCallback(AUTHOID, ForgetAll, (Datum) 0);
+}
+
+/* The function's place in the cache. */
+static Resolved *
+Enter(const char *name)
+{
+	Resolved   *resolved;
+	bool		found;
+
+	if (Cache == NULL)
+		InitCache();
+
+	resolved = hash_search(Cache, &name, HASH_FIND, NULL);
+	if (resolved != NULL)
+		return resolved;
+
+	name = MemoryContextStrdup(TopMemoryContext, name);
+	resolved = hash_search(Cache, &name, HASH_ENTER, &found);
+	memset((char *) resolved + sizeof(name), 0, sizeof(*resolved) - sizeof(name));
+	resolved->context = AllocSetContextCreate(TopMemoryContext, "asynx handler",
+											  ALLOCSET_SMALL_SIZES);
+	return resolved;
+}
+
+/* The function with that signature, InvalidOid if there is none. */
+static Oid
+FindBySignature(const char *signature)
+{
+	LOCAL_FCINFO(fcinfo, 1);
+	FmgrInfo	flinfo;
+	Datum		function;
+
+	fmgr_info(F_TO_REGPROCEDURE, &flinfo);
+	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = CStringGetTextDatum(signature);
+	fcinfo->args[0].isnull = false;
+	function = FunctionCallInvoke(fcinfo);
+	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(function);
+}
+
+/* The function that the name, with or without argument types, means to the caller. */
+static Oid
+FindByName(const char *given, const AsynxSignature *signature)
+{
+	size_t		len = strlen(given);
+	List	   *names;
+
+	if (len > 0 && given[len - 1] == ')')
+		return FindBySignature(given);
+
+	names = textToQualifiedNameList(cstring_to_text(given));
+	return LookupFuncName(names, signature->nargs, signature->argtypes, true);
+}
+
+/* The argument types as text, for messages. */
+static char *
+DescribeArguments(const AsynxSignature *signature)
+{
+	StringInfoData types;
+	int			i;
+
+	initStringInfo(&types);
+	for (i = 0; i < signature->nargs; i++)
+		appendStringInfo(&types, "%s%s", i > 0 ? ", " : "",
+						 format_type_be(signature->argtypes[i]));
+	return types.data;
+}
+
+/* Raises handler_missing for a function that does not exist. */
+pg_noreturn static void
+RefuseMissing(const AsynxSignature *signature, const char *name)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ASYNX_HANDLER_MISSING),
+			 errmsg("%s \"%s\" does not exist", signature->purpose, name),
+			 errdetail("Its arguments must be (%s).", DescribeArguments(signature))));
+}
+
+/* Raises 42P17 with what is wrong with the function. */
+static void
+Refuse(const AsynxSignature *signature, const char *name, const char *must)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_OBJECT_DEFINITION),
+			 errmsg("%s \"%s\" must %s", signature->purpose, name, must)));
+}
+
+/* May a function that returns this type serve? */
+static bool
+IsResult(const AsynxSignature *signature, Oid type)
+{
+	int			i;
+
+	for (i = 0; i < ASYNX_HANDLER_MAX_RESULTS && OidIsValid(signature->results[i]); i++)
+	{
+		if (signature->results[i] == type)
+			return true;
+	}
+	return false;
+}
+
+/* Raises 42P17 unless the function is declared as its purpose needs it. */
+static void
+CheckDeclaration(Oid function, const char *name, const AsynxSignature *signature)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	FormData_pg_proc declared;
+
+	if (!HeapTupleIsValid(tuple))
+		RefuseMissing(signature, name);
+	declared = *(Form_pg_proc) GETSTRUCT(tuple);
+	ReleaseSysCache(tuple);
+
+	if (declared.prokind != PROKIND_FUNCTION || declared.proretset)
+		Refuse(signature, name, "be a plain function that returns one value");
+	if (!IsResult(signature, getBaseType(declared.prorettype)))
+		Refuse(signature, name, psprintf("return %s", signature->result));
+	if (declared.provolatile != PROVOLATILE_IMMUTABLE)
+		Refuse(signature, name, "be declared IMMUTABLE");
+	if (declared.proisstrict)
+		Refuse(signature, name, "not be declared STRICT");
+	if (isAnyTempNamespace(declared.pronamespace))
+		Refuse(signature, name, "not be temporary");
+}
+
+/* Raises handler_missing unless the arguments of the function found are those that are needed. */
+static void
+CheckArguments(Oid function, const char *given, const AsynxSignature *signature)
+{
+	Oid		   *types;
+	int			nargs;
+
+	(void) get_func_signature(function, &types, &nargs);
+	if (nargs != signature->nargs || memcmp(types, signature->argtypes, nargs * sizeof(Oid)) != 0)
+		RefuseMissing(signature, given);
+}
+
+/* The role that owns the function. */
+static Oid
+OwnerOf(Oid function)
+{
+	HeapTuple	tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Oid			owner;
+
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	owner = ((Form_pg_proc) GETSTRUCT(tuple))->proowner;
+	ReleaseSysCache(tuple);
+	return owner;
+}
+
+/*
+ * Finds a function for the one who registers it, by a name ("app.f") or a
+ * signature ("app.f(jsonb, jsonb)"); "found" gets what is to be stored.
+ *
+ * Raises handler_missing, 42P17 if it is not declared as needed, or 42501
+ * unless the current user has the privileges of its owner.
+ */
+void
+asynx_handler_find(const char *given, const AsynxSignature *signature, AsynxFunction *found)
+{
+	Oid			function = FindByName(given, signature);
+	Oid			owner;
+
+	if (!OidIsValid(function))
+		RefuseMissing(signature, given);
+	CheckArguments(function, given, signature);
+
+	owner = OwnerOf(function);
+	if (!has_privs_of_role(GetUserId(), owner))
+		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_FUNCTION, given);
+	CheckDeclaration(function, given, signature);
+
+	found->name = format_procedure_qualified(function);
+	found->owner = GetUserNameFromId(owner, false);
+}
+
+/* Looks the function and its owner up; raises handler_missing. */
+static void
+Resolve(Resolved *resolved, const AsynxFunction *function, const AsynxSignature *signature)
+{
+	resolved->function = FindBySignature(function->name);
+	if (!OidIsValid(resolved->function))
+		RefuseMissing(signature, function->name);
+
+	resolved->role = get_role_oid(function->owner, true);
+	if (!OidIsValid(resolved->role))
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_HANDLER_MISSING),
+				 errmsg("%s \"%s\" has lost its owner", signature->purpose, function->name),
+				 errdetail("Role \"%s\" does not exist.", function->owner)));
+	if (OwnerOf(resolved->function) != resolved->role)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_HANDLER_MISSING),
+				 errmsg("%s \"%s\" has changed its owner", signature->purpose, function->name),
+				 errdetail("It was registered when it belonged to \"%s\".", function->owner),
+				 errhint("Register it again as its new owner.")));
+}
+
+/* Fills in what a call needs, in memory of its own. */
+static void
+Remember(Resolved *resolved, const char *owner)
+{
+	char	   *schema = get_namespace_name(get_func_namespace(resolved->function));
+	MemoryContext caller;
+
+	/* what an outer call is using must stay */
+	if (!resolved->busy)
+		MemoryContextReset(resolved->context);
+	resolved->ready = false;
+
+	caller = MemoryContextSwitchTo(resolved->context);
+	resolved->owner = pstrdup(owner);
+	resolved->search_path = psprintf("%s, pg_temp", quote_identifier(schema));
+	MemoryContextSwitchTo(caller);
+
+	resolved->result_type = getBaseType(get_func_rettype(resolved->function));
+	resolved->checked = NULL;
+}
+
+/* The function, resolved now or before; raises handler_missing. */
+static Resolved *
+Find(const AsynxFunction *function, const AsynxSignature *signature)
+{
+	Resolved   *resolved = Enter(function->name);
+	uint64		generation = Generation;
+
+	if (resolved->generation == generation && strcmp(resolved->owner, function->owner) == 0)
+		return resolved;
+
+	/* a change that comes meanwhile makes the next use resolve it again */
+	resolved->generation = 0;
+	Resolve(resolved, function, signature);
+	Remember(resolved, function->owner);
+	resolved->generation = generation;
+	return resolved;
+}
+
+/* Calls the function as the current user. */
+static void
+Invoke(FmgrInfo *flinfo, AsynxCall *call)
+{
+	LOCAL_FCINFO(fcinfo, ASYNX_HANDLER_MAX_ARGS);
+	PgStat_FunctionCallUsage usage;
+	int			nargs = call->signature->nargs;
+
+	InitFunctionCallInfoData(*fcinfo, flinfo, nargs, DEFAULT_COLLATION_OID, NULL, NULL);
+	memcpy(fcinfo->args, call->args, nargs * sizeof(NullableDatum));
+
+	InvokeFunctionExecuteHook(flinfo->fn_oid);
+	pgstat_init_function_usage(fcinfo, &usage);
+	call->result.value = FunctionCallInvoke(fcinfo);
+	call->result.isnull = fcinfo->isnull;
+	pgstat_end_function_usage(&usage, true);
+}
+
+/*
+ * Calls the function with its kept FmgrInfo.  A call within a call gets one of
+ * its own, because some languages keep the state of a running call there.
+ */
+static void
+InvokeKept(Resolved *resolved, AsynxCall *call)
+{
+	FmgrInfo	own;
+
+	if (resolved->busy)
+	{
+		fmgr_info(resolved->function, &own);
+		Invoke(&own, call);
+		return;
+	}
+
+	if (!resolved->ready)
+	{
+		fmgr_info_cxt(resolved->function, &resolved->flinfo, resolved->context);
+		resolved->ready = true;
+	}
+	resolved->busy = true;
+	Invoke(&resolved->flinfo, call);
+	resolved->busy = false;
+}
+
+/* Becomes the owner, calls the function and puts everything back. */
+static void
+RunAsOwner(Resolved *resolved, AsynxCall *call)
+{
+	AsynxIdentity before;
+	int			level;
+
+	asynx_identity_become(resolved->role,
+						  SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE, &before);
+	level = NewGUCNestLevel();
+	(void) set_config_option("search_path", resolved->search_path, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+
+	InvokeKept(resolved, call);
+
+	AtEOXact_GUC(false, level);
+	asynx_identity_restore(&before);
+}
+
+/* Is it an error that says nothing about the function? */
+static bool
+PassesUnchanged(const ErrorData *error)
+{
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	return category == ERRCODE_TRANSACTION_ROLLBACK ||
+		category == ERRCODE_INSUFFICIENT_RESOURCES ||
+		category == ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/* An error as the cause of another: its SQLSTATE and its message. */
+char *
+asynx_handler_cause(const ErrorData *error)
+{
+	return psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
+}
+
+/* Throws what the function raised, as the caller wants it told. */
+pg_noreturn static void
+Rethrow(const AsynxCall *call)
+{
+	ErrorData  *error = CopyErrorData();
+
+	FlushErrorState();
+	if (!PassesUnchanged(error))
+		call->explain(call, error);
+	ReThrowError(error);
+}
+
+/* Runs the resolved function and has its result accepted, if it still is what it must be. */
+static void
+CheckAndRun(Resolved *resolved, AsynxCall *call)
+{
+	if (resolved->checked != call->signature)
+		CheckDeclaration(resolved->function, call->function->name, call->signature);
+	resolved->checked = call->signature;
+	call->result_type = resolved->result_type;
+
+	RunAsOwner(resolved, call);
+	if (call->accept != NULL)
+		call->accept(call);
+}
+
+/* The same, with errors explained. */
+static void
+RunGuarded(Resolved *resolved, AsynxCall *call)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	bool		outermost = !resolved->busy;
+
+	PG_TRY();
+	{
+		CheckAndRun(resolved, call);
+	}
+	PG_CATCH();
+	{
+		/* what a broken call left in the FmgrInfo is of no use */
+		if (outermost)
+			resolved->busy = resolved->ready = false;
+		MemoryContextSwitchTo(caller);
+		Rethrow(call);
+	}
+	PG_END_TRY();
+}
+
+/*
+ * Runs the function and has its result accepted.  Raises handler_missing; what
+ * the function raises is explained by the caller.
+ */
+void
+asynx_handler_run(AsynxCall *call)
+{
+	RunGuarded(Find(call->function, call->signature), call);
+}

@@ -1,0 +1,58 @@
+/*
+ * handler.h
+ *	  Running a function of the user's.
+ */
+#ifndef ASYNX_HANDLER_H
+#define ASYNX_HANDLER_H
+
+#include "fmgr.h"
+#include "utils/elog.h"
+
+#define ASYNX_HANDLER_MAX_ARGS 2
+#define ASYNX_HANDLER_MAX_RESULTS 4
+
+/* What is asked of a function that serves a purpose. */
+typedef struct AsynxSignature
+{
+	const char *purpose;		/* for messages: "emit function" */
+	int			nargs;			/* how many of argtypes count */
+	Oid			argtypes[ASYNX_HANDLER_MAX_ARGS];
+	Oid			results[ASYNX_HANDLER_MAX_RESULTS]; /* may return one of them; then InvalidOid */
+	const char *result;			/* the same for messages: "jsonb" */
+} AsynxSignature;
+
+/* A function as it is stored. */
+typedef struct AsynxFunction
+{
+	const char *name;			/* fully qualified signature; NULL for none */
+	const char *owner;			/* name of the role that must own it, and as which it runs */
+} AsynxFunction;
+
+/* A call of a function, and what came of it. */
+typedef struct AsynxCall
+{
+	const AsynxFunction *function;
+	const AsynxSignature *signature;
+	NullableDatum args[ASYNX_HANDLER_MAX_ARGS];
+
+	/* Looks at the result; what it raises counts as raised by the function.  NULL: nothing to do. */
+	void		(*accept) (const struct AsynxCall *call);
+
+	/* Rewrites what the function raised into what the caller gets to see. */
+	void		(*explain) (const struct AsynxCall *call, ErrorData *error);
+	void	   *arg;			/* for both */
+
+	NullableDatum result;
+	Oid			result_type;	/* one of the signature's results */
+} AsynxCall;
+
+/* Runs as the caller, outside of a query scope. */
+extern void asynx_handler_find(const char *given, const AsynxSignature *signature,
+							   AsynxFunction *found);
+
+/* Runs within a query scope, under an active snapshot. */
+extern void asynx_handler_run(AsynxCall *call);
+
+extern char *asynx_handler_cause(const ErrorData *error);
+
+#endif							/* ASYNX_HANDLER_H */
