@@ -54,6 +54,8 @@ DATA_built = asynx--$(ASYNX_VERSION).sql
 REGRESS = \
 	append \
 	append_many \
+	command_rights \
+	commands \
 	comments \
 	delete \
 	errors \
@@ -69,6 +71,8 @@ REGRESS = \
 	patterns \
 	read \
 	roles \
+	send \
+	send_many \
 	snapshots \
 	state \
 	topic \
@@ -84,10 +88,16 @@ ISOLATION = \
 	batch_batch \
 	delete_delete \
 	drop_type_append \
+	queue_full \
 	read_all_late_commit \
 	repeat_in_flight \
+	send_append \
+	send_delete \
+	send_many_opposite \
+	send_send \
 	snapshot_delete \
 	unrelated_transaction \
+	waiter_cancelled \
 	write_delete \
 	write_recreate_type \
 	write_write

@@ -18,12 +18,17 @@ SELECT version FROM asynx.append('errors-1', 1, 'e', '[{"op":"add","path":"","va
 SELECT version FROM asynx.append('errors-unfit', 1, 'e', '[{"op":"remove","path":"/n"}]');
 SELECT version FROM asynx.append('errors-untrue', 1, 'e', '[{"op":"test","path":"","value":1}]');
 SELECT FROM asynx.create_aggregate_type('errors type');
+CREATE SCHEMA errors_app;
+CREATE FUNCTION errors_app.nothing(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS 'SELECT NULL::jsonb';
+SELECT FROM asynx.create_command('errors nothing', 'default', 'e', 'errors_app.nothing');
 SELECT expected, pg_temp.sqlstate_of(statement) AS raised, condition
 FROM (VALUES
   ('SX001', 'aggregate_not_found', $$SELECT asynx.get('errors-none')$$),
   ('SX002', 'validation_failed', $$SELECT asynx.put_snapshot('errors-1', 1, '{"n":2}')$$),
   ('SX003', 'version_conflict', $$SELECT asynx.append('errors-1', 1, 'e', '[]')$$),
   ('SX003', 'version_conflict', $$SELECT asynx.write('errors-1', 'e', '{}', 0)$$),
+  ('SX004', 'pipeline_failed', $$SELECT asynx.send('errors nothing', 'errors-1')$$),
+  ('SX009', 'handler_missing', $$SELECT asynx.create_command('errors', 'default', 'e', 'errors_no_such_function')$$),
   ('SX010', 'pattern_empty', $$SELECT asynx.topic('')$$),
   ('SX010', 'pattern_empty', $$SELECT * FROM asynx.read_all(0, 1, ' ')$$),
   ('SX014', 'invalid_patch', $$SELECT asynx.append('errors-1', 2, 'e', '{}')$$),
@@ -132,9 +137,12 @@ WHERE p.pronamespace = 'asynx'::regnamespace AND p.prokind <> 'a' AND NOT 'inter
 CREATE TEMPORARY TABLE outcomes AS SELECT function, statement, pg_temp.sqlstate_of(statement) AS raised FROM calls;
 SELECT count(*) > 2000 AS many_calls, count(DISTINCT function) > 25 AS many_functions FROM outcomes;
 SELECT raised, left(min(statement), 200) AS example FROM outcomes
-WHERE raised !~ '^(none|SX...|22...|55006|42710|42704|42809|42P01|42883)$' GROUP BY raised ORDER BY raised;
--- A sequence or function that does not exist is PostgreSQL's to refuse.
-SELECT DISTINCT function FROM outcomes WHERE raised ~ '^(42704|42809|42P01)$' ORDER BY function;
+WHERE raised !~ '^(none|SX...|22...|55006|42710|42704|42809|42601|42602|42P01|42883)$' GROUP BY raised ORDER BY raised;
+-- A sequence or function that does not exist, or cannot even be a name, is PostgreSQL's to refuse.
+SELECT DISTINCT function FROM outcomes WHERE raised ~ '^(42704|42809|42601|42602|42P01)$' ORDER BY function;
 
 -- Nothing of all that has been left.
 SELECT asynx.get('errors-1'), asynx.count('errors-1', 0), asynx.exists('errors-9');
+SET client_min_messages = warning;
+SELECT FROM asynx.drop_command('errors nothing');
+DROP SCHEMA errors_app CASCADE;

@@ -44,6 +44,9 @@ CREATE ROLE regress_asynx_writer IN ROLE asynx_writer;
 CREATE ROLE regress_asynx_admin IN ROLE asynx_admin;
 SELECT version FROM asynx.append('roles-1', 1, 'e', '[{"op":"add","path":"","value":{"n":1}}]');
 SELECT FROM asynx.create_aggregate_type('roles type');
+CREATE SCHEMA roles_app;
+CREATE FUNCTION roles_app.say(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS 'SELECT payload';
+SELECT FROM asynx.create_command('roles say', 'default', 'said', 'roles_app.say');
 CREATE FUNCTION pg_temp.outcome_as(role text, statement text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
   EXECUTE format('SET LOCAL ROLE %I', role);
@@ -92,6 +95,10 @@ FROM unnest(ARRAY[
   $$SELECT asynx.create_aggregate_type('roles other type')$$,
   $$SELECT asynx.alter_aggregate_type('roles type', 2)$$,
   $$SELECT asynx.drop_aggregate_type('roles type')$$,
+  $$SELECT asynx.send('roles say', 'roles-2')$$,
+  $$SELECT * FROM asynx.send_many('[{"command": "roles say", "aggregate_id": "roles-2"}]')$$,
+  $$SELECT asynx.create_command('roles mine', 'default', 'e', 'none')$$,
+  $$SELECT asynx.drop_command('roles say')$$,
   $$SELECT asynx.resume()$$,
   $$SELECT asynx.next_position('asynx.positions')$$,
   $$SELECT nextval('asynx.positions')$$,
@@ -113,7 +120,6 @@ FROM unnest(ARRAY[
   $$DROP EXTENSION asynx$$]) AS statement;
 
 -- The call is what counts, not how it is made: in a view and a function of another role's, with that role's rights.
-CREATE SCHEMA roles_app;
 GRANT USAGE, CREATE ON SCHEMA roles_app TO PUBLIC;
 SET ROLE regress_asynx_writer;
 CREATE FUNCTION roles_app.open(id text) RETURNS bigint LANGUAGE sql SECURITY DEFINER AS $$
@@ -144,5 +150,7 @@ RESET ROLE;
 
 SELECT asynx.delete('roles-opened'), asynx.delete('roles-1');
 SELECT FROM asynx.drop_aggregate_type('roles type');
+SELECT FROM asynx.drop_command('roles say');
+SET client_min_messages = warning;
 DROP SCHEMA roles_app CASCADE;
 DROP ROLE regress_asynx_public, regress_asynx_reader, regress_asynx_sender, regress_asynx_writer, regress_asynx_admin;

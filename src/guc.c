@@ -63,7 +63,7 @@ asynx_guc_init(void)
 							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("asynx.shards",
-							"Sets over how many shards the aggregates' waiting commands are counted.",
+							"Sets over how many shards waiting commands are counted.",
 							NULL,
 							&asynx_shards,
 							ASYNX_DEFAULT_SHARDS,

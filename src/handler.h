@@ -35,7 +35,7 @@ typedef struct AsynxCall
 	const AsynxSignature *signature;
 	NullableDatum args[ASYNX_HANDLER_MAX_ARGS];
 
-	/* Looks at the result; what it raises counts as raised by the function.  NULL: nothing to do. */
+	/* Looks at the result; what it raises counts as raised by the function.  May be NULL. */
 	void		(*accept) (const struct AsynxCall *call);
 
 	/* Rewrites what the function raised into what the caller gets to see. */

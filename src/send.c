@@ -47,7 +47,7 @@ typedef struct Sendings
 {
 	Sending    *items;			/* in the order of the array */
 	int			count;
-	int			current;		/* the one being looked at, for the error context */
+	int			current;		/* the one being looked at, for the error context; -1 = none */
 } Sendings;
 
 /* Error text: which command on which aggregate. */
@@ -362,7 +362,7 @@ asynx_send_many(PG_FUNCTION_ARGS)
 {
 	Jsonb	   *commands = asynx_arg_jsonb(fcinfo, 0, "commands");
 	AsynxQueryScope scope;
-	Sendings	sendings;
+	Sendings	sendings = {.current = -1};
 	ErrorContextCallback callback = {
 		.previous = error_context_stack,
 		.callback = DescribeSending,
