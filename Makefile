@@ -17,6 +17,7 @@ ROOMS = \
 	diff \
 	doc \
 	erase \
+	erasures \
 	event \
 	feed \
 	guard \
@@ -36,6 +37,7 @@ ROOMS = \
 	shmem \
 	snapshot \
 	store \
+	tips \
 	value
 
 OBJS = $(ROOMS:%=src/%.o)
