@@ -75,6 +75,7 @@ REGRESS = \
 ISOLATION = \
 	append_append \
 	append_delete \
+	append_known \
 	append_recreate \
 	append_repeatable_read \
 	append_write \

@@ -263,18 +263,18 @@ FillStored(const AsynxAppend *request, AsynxStoredEvent *stored)
 	stored->metadata = request->metadata;
 }
 
-/* Settles the schema version of an event of this type; false if there is no such type. */
+/* Gives the event its type and schema version; false if there is no such type. */
 static bool
 SettleType(AsynxStoredEvent *stored, const text *aggregate_type)
 {
 	AsynxType	type;
 
-	if (!asynx_type_find(aggregate_type, &type))
-		return false;
+	bool		found = asynx_type_find(aggregate_type, &type);
+
 	stored->aggregate_type = (text *) aggregate_type;
 	if (stored->schema_version == 0)
 		stored->schema_version = type.schema_version;
-	return true;
+	return found;
 }
 
 /* Inserts the event; false if the statement stored nothing. */
@@ -345,7 +345,8 @@ TryInsertNext(AsynxStoredEvent *stored)
 
 	if (stored->aggregate_type != NULL && !asynx_same_bytes(stored->aggregate_type, type))
 		return false;
-	return SettleType(stored, type) && Insert(&InsertKnown, stored);
+	(void) SettleType(stored, type);
+	return Insert(&InsertKnown, stored);
 }
 
 /* Under REPEATABLE READ: raises 40001 if the stream's head is not what the transaction sees. */

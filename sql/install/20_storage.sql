@@ -99,7 +99,7 @@ COMMENT ON COLUMN asynx.aggregate_types.snapshot_every IS
 
 CREATE FUNCTION asynx.schema_version(aggregate_type text) RETURNS integer
   AS 'MODULE_PATHNAME', 'asynx_schema_version'
-  LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+  LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION asynx.schema_version(text) IS
   'Schema version that events of a type get when they are appended.';
 REVOKE ALL ON FUNCTION asynx.schema_version(text) FROM PUBLIC;
