@@ -79,6 +79,7 @@ LLVMFuzzerTestOneInput(const uint8 *data, size_t len)
 	Input		input = {data, len};
 	ShimError	error = {"", ""};
 
+	random_source(data, 0);
 	asynx_max_document_depth = ASYNX_DEFAULT_DOCUMENT_DEPTH;
 	asynx_max_document_size = ASYNX_DEFAULT_DOCUMENT_SIZE;
 	CurrentMemoryContext = scratch;

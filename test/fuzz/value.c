@@ -218,7 +218,7 @@ check_limits(Jsonb *jsonb, int depth)
 
 	MUST(shim_run(check_body, jsonb, &error) == fits);
 	MUST(fits || strcmp(error.sqlstate, "SX018") == 0);
-	MUST(asynx_value_deeper(&root, depth - 1) == (depth > 0));
+	MUST(asynx_value_deeper(&root, depth - 1));
 	MUST(!asynx_value_deeper(&root, depth));
 }
 
