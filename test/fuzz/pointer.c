@@ -33,10 +33,10 @@ is_pointer(const Bytes *text)
 static Tree *
 spelled_text(Input *input)
 {
-	int			len = Min(input_byte(input) * 2, MOST_BYTES);
+	int			len = input_byte(input) * 2;
 	char		bytes[MOST_BYTES];
 
-	len = Min((Size) len, input->len);
+	len = (int) Min((Size) Min(len, MOST_BYTES), input->len);
 	for (int i = 0; i < len; i++)
 	{
 		bytes[i] = input_byte(input);
