@@ -18,8 +18,8 @@
  *	  repeated.  If only some rows lost, the batch is refused, and what was
  *	  stored of it is undone with the transaction.
  *
- * 4. As in append(), the tips must still be the same under a snapshot newer than
- *	  the INSERT (store.c, 3 and 4).
+ * 4. As in append(), if anything was erased meanwhile, the tips must still be the
+ *	  same under a snapshot newer than the INSERT (store.c, 3 and 4).
  *
  * The order in which rows are inserted is the array's: two batches that touch
  * the same aggregates in another order can deadlock, and one is then aborted.
@@ -31,6 +31,7 @@
 #include "args.h"
 #include "batch.h"
 #include "catalog/pg_type.h"
+#include "erasures.h"
 #include "errors.h"
 #include "jsonbwriter.h"
 #include "mb/pg_wchar.h"
@@ -76,6 +77,7 @@ typedef struct Batch
 	int			pending;		/* how many these are */
 	BatchStream *streams;		/* groups of sorted */
 	int			nstreams;
+	AsynxErasuresMark mark;		/* from before the tips were read */
 	int			current;		/* element being looked at, for the error context; -1 = none */
 } Batch;
 
@@ -634,6 +636,7 @@ RefuseRace(const Batch *batch, uint64 stored)
 static void
 Look(Batch *batch)
 {
+	batch->mark = asynx_erasures_mark();
 	PushActiveSnapshot(GetLatestSnapshot());
 	MarkRepeats(batch);
 	GroupStreams(batch);
@@ -656,7 +659,8 @@ Store(Batch *batch)
 	}
 	if (stored < (uint64) batch->pending)
 		RefuseRace(batch, stored);
-	CheckPredecessors(batch);
+	if (IsolationUsesXactSnapshot() || asynx_erasures_since(&batch->mark))
+		CheckPredecessors(batch);
 	return true;
 }
 
