@@ -186,7 +186,7 @@ BeginFold(Fold *fold, const text *aggregate_id, const AsynxAggregate *aggregate)
 	fold->aggregate_id = aggregate_id;
 	fold->version = aggregate->version;
 	fold->position = aggregate->position;
-	fold->doc = asynx_doc_create(CurrentMemoryContext, base);
+	fold->doc = asynx_doc_borrow(CurrentMemoryContext, base);
 	fold->scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx fold",
 										  ALLOCSET_DEFAULT_SIZES);
 }
