@@ -1,4 +1,5 @@
-# asynx: see README.md.  "make test" and "make demo" need nothing but make and bash; the rest is PGXS.
+# asynx: see README.md.  "make test", "make demo" and "make bench" need nothing but make and bash;
+# the rest is PGXS.
 
 EXTENSION = asynx
 MODULE_big = asynx
@@ -107,9 +108,9 @@ endif
 EXTRA_CLEAN = asynx--*.sql results output_iso tmp_check tmp_check_iso regression.diffs regression.out
 
 # These install what is missing first, so PGXS cannot be included for their sake.
-.PHONY: test demo
+.PHONY: test demo bench
 
-ifneq ($(or $(filter-out test demo,$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
+ifneq ($(or $(filter-out test demo bench,$(MAKECMDGOALS)),$(if $(MAKECMDGOALS),,all)),)
 
 PGXS := $(shell $(PG_CONFIG) --pgxs)
 ifeq ($(wildcard $(PGXS)),)
@@ -136,3 +137,5 @@ test:
 	@.ci/test
 demo:
 	@.ci/demo
+bench:
+	@bench/run
