@@ -11,9 +11,10 @@
  *	  where it can be explained: a conflict, a gap, another type.
  *
  * 3. The batch is inserted in the order of the array, in chunks that bound the
- *	  memory, and so draws its positions in that order, after the tips were seen.  If a row lost a race for
- *	  its version, as when the same batch was sent twice at once, all of it is
- *	  undone and step 2 is repeated: then it is explained, or was a repetition.
+ *	  memory, and so draws its positions in that order, after the tips were seen.
+ *	  If a row lost a race for its version, as when the same batch was sent twice at
+ *	  once, all of it is undone and step 2 is repeated: then it is explained, or was
+ *	  a repetition.
  *
  * 4. As in append(), if anything was erased since before step 2, the tips must
  *	  still be the same under a snapshot newer than the INSERT (store.c, 3 and 4).
