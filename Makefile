@@ -24,6 +24,9 @@ ROOMS = \
 	identity \
 	inflight \
 	jsonbwriter \
+	jsonprinter \
+	jsonreader \
+	jsontext \
 	lifecycle \
 	lock \
 	node \
