@@ -56,26 +56,59 @@ is_special(unsigned char c)
 	return c < ' ' || c == '"' || c == '\\';
 }
 
+/* A word of eight times the same byte, and which of a word's bytes are zero: any bit set if any is. */
+#define EIGHT(byte) (UINT64CONST(0x0101010101010101) * (byte))
+#define ZEROS(word) (((word) - EIGHT(1)) & ~(word) & EIGHT(0x80))
+
+/* Must any of eight characters be escaped? */
+static inline bool
+has_special(uint64 word)
+{
+	uint64		controls = (word - EIGHT(' ')) & ~word & EIGHT(0x80);
+
+	return (controls | ZEROS(word ^ EIGHT('"')) | ZEROS(word ^ EIGHT('\\'))) != 0;
+}
+
+/* Copies ordinary characters, eight at a time as far as there are as many; returns how many. */
+static inline uint32
+copy_ordinary(char *place, const char *data, uint32 len)
+{
+	uint32		done = 0;
+	uint64		word;
+
+	for (; len - done >= sizeof(word); done += sizeof(word))
+	{
+		memcpy(&word, data + done, sizeof(word));
+		if (has_special(word))
+			break;
+		memcpy(place + done, &word, sizeof(word));
+	}
+	for (; done < len && !is_special((unsigned char) data[done]); done++)
+		place[done] = data[done];
+	return done;
+}
+
 /* Prints a string: runs of ordinary characters as they are. */
 static void
 print_string(StringInfo out, const AsynxValue *string)
 {
 	const char *data = string->data;
-	const char *end = data + string->len;
+	uint32		left = string->len;
 
-	append(out, "\"", 1);
+	*reserve(out, left + 2) = '"';
+	out->len++;
 	for (;;)
 	{
-		const char *run = data;
+		uint32		run = copy_ordinary(reserve(out, left + 1), data, left);
 
-		while (data < end && !is_special((unsigned char) *data))
-			data++;
-		append(out, run, (uint32) (data - run));
-		if (data == end)
+		out->len += (int) run;
+		if (run == left)
 			break;
-		append_escaped(out, (unsigned char) *data++);
+		append_escaped(out, (unsigned char) data[run]);
+		data += run + 1;
+		left -= run + 1;
 	}
-	append(out, "\"", 1);
+	out->data[out->len++] = '"';
 }
 
 /* Prints a number with all the digits it was given. */
@@ -95,19 +128,14 @@ print_array(StringInfo out, const AsynxValue *array)
 {
 	AsynxCursor cursor;
 	AsynxValue	element;
-	const char *separator = "[";
 
-	if (asynx_value_count(array) == 0)
-	{
-		append(out, "[]", 2);
-		return;
-	}
+	append(out, "[", 1);
 	asynx_elements_begin(&cursor, array);
 	while (asynx_cursor_next(&cursor, &element))
 	{
-		append(out, separator, (uint32) strlen(separator));
 		print_value(out, &element);
-		separator = ", ";
+		if (cursor.left > 0)
+			append(out, ", ", 2);
 	}
 	append(out, "]", 1);
 }
@@ -119,21 +147,16 @@ print_object(StringInfo out, const AsynxValue *object)
 	AsynxMembers members;
 	AsynxValue	key;
 	AsynxValue	value;
-	const char *separator = "{";
 
-	if (asynx_value_count(object) == 0)
-	{
-		append(out, "{}", 2);
-		return;
-	}
+	append(out, "{", 1);
 	asynx_members_begin(&members, object);
 	while (asynx_members_next(&members, &key, &value))
 	{
-		append(out, separator, (uint32) strlen(separator));
 		print_string(out, &key);
 		append(out, ": ", 2);
 		print_value(out, &value);
-		separator = ", ";
+		if (members.keys.left > 0)
+			append(out, ", ", 2);
 	}
 	append(out, "}", 1);
 }
