@@ -25,6 +25,9 @@ ROOMS = \
 	identity \
 	inflight \
 	jsonbwriter \
+	jsonprinter \
+	jsonreader \
+	jsontext \
 	lifecycle \
 	lock \
 	node \
