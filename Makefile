@@ -19,6 +19,7 @@ ROOMS = \
 	doc \
 	element \
 	erase \
+	erasures \
 	event \
 	feed \
 	guard \
@@ -27,6 +28,9 @@ ROOMS = \
 	identity \
 	inflight \
 	jsonbwriter \
+	jsonprinter \
+	jsonreader \
+	jsontext \
 	lifecycle \
 	lock \
 	node \
@@ -41,6 +45,7 @@ ROOMS = \
 	shmem \
 	snapshot \
 	store \
+	tips \
 	value
 
 OBJS = $(ROOMS:%=src/%.o)
@@ -82,6 +87,7 @@ REGRESS = \
 ISOLATION = \
 	append_append \
 	append_delete \
+	append_known \
 	append_recreate \
 	append_repeatable_read \
 	append_write \

@@ -116,3 +116,32 @@ SELECT pg_temp.outcome(format('SELECT asynx.append(%L, 1, ''e'', ''[]'')', repea
 SELECT e.aggregate_id, e.event_name
 FROM unnest(ARRAY['append é', 'append e', 'append E', 'append ''"\%s', E'append\n2']) AS id,
      LATERAL asynx.append(id, 1, id, '[]') AS e;
+
+-- A session knows what it appended itself, but not what it gave back or what was erased.
+SELECT version FROM asynx.append('append-tip', 1, 'e', '[]');
+BEGIN;
+SELECT version FROM asynx.append('append-tip', 2, 'e', '[]');
+SAVEPOINT before_three;
+SELECT version FROM asynx.append('append-tip', 3, 'e', '[]');
+ROLLBACK TO before_three;
+SELECT version FROM asynx.append('append-tip', 4, 'e', '[]');
+ROLLBACK;
+SELECT version FROM asynx.append('append-tip', 3, 'e', '[]');
+SELECT version FROM asynx.append('append-tip', 2, 'e', '[]');
+SELECT asynx.append('append-tip', 3, 'e', '[]', 'another type');
+SELECT asynx.delete('append-tip');
+SELECT asynx.append('append-tip', 3, 'e', '[]');
+-- Also when somebody erases without asynx: only a superuser can, and only by going around the guard.
+SELECT version FROM asynx.append('append-tip', 1, 'e', '[]');
+SET session_replication_role = replica;
+DELETE FROM asynx.events WHERE aggregate_id = 'append-tip';
+RESET session_replication_role;
+SELECT asynx.append('append-tip', 2, 'e', '[]');
+SELECT version FROM asynx.append('append-tip', 1, 'e', '[]');
+BEGIN;
+SET LOCAL session_replication_role = replica;
+TRUNCATE asynx.events;
+SELECT asynx.append('append-tip', 2, 'e', '[]');
+ROLLBACK;
+SELECT version FROM asynx.append('append-tip', 2, 'e', '[]');
+SELECT asynx.events_changed();

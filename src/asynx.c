@@ -9,6 +9,7 @@
  */
 #include "asynx.h"
 
+#include "erasures.h"
 #include "access/xact.h"
 #include "fmgr.h"
 #include "guard.h"
@@ -17,6 +18,7 @@
 #include "query.h"
 #include "queue.h"
 #include "shmem.h"
+#include "tips.h"
 
 PG_MODULE_MAGIC;
 
@@ -28,6 +30,8 @@ AtXactEnd(XactEvent event, void *arg)
 {
 	(void) arg;
 	asynx_inflight_at_xact_end(event);
+	asynx_erasures_at_xact_end(event);
+	asynx_tips_at_xact_end(event);
 	asynx_guard_restore();
 	asynx_queue_leave();
 }
@@ -38,6 +42,7 @@ AtSubXactEnd(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
 {
 	(void) arg;
 	asynx_inflight_at_subxact_end(event, mine, parent);
+	asynx_tips_at_subxact_end(event);
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	asynx_guard_restore();

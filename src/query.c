@@ -35,6 +35,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
@@ -219,6 +220,13 @@ asynx_query_end(AsynxQueryScope *scope)
 	MemoryContextSwitchTo(scope->caller);
 }
 
+/* The event table, InvalidOid if this session does not know it (any more). */
+Oid
+asynx_query_event_table(void)
+{
+	return EventTable;
+}
+
 /* Plans the statement if this session has not yet. */
 static void
 Prepare(AsynxQuery *query)
@@ -350,6 +358,48 @@ asynx_query_write(AsynxQuery *query, const Datum *values, const char *nulls,
 
 	Run(query, values, nulls, false, &receiver);
 	return SPI_processed;
+}
+
+/*
+ * Runs "work", which may write, in a subtransaction.  False, with nothing written,
+ * if it violates the unique constraint.
+ */
+bool
+asynx_query_attempt(AsynxWork work, void *arg, const char *constraint)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		work(arg);
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *error;
+
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+
+		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || error->constraint_name == NULL ||
+			strcmp(error->constraint_name, constraint) != 0)
+			ReThrowError(error);
+		FreeErrorData(error);
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return done;
 }
 
 /* Row function: puts the row into the tuplestore that is the argument. */

@@ -5,13 +5,14 @@
  * Each room owns its size and its initialisation; this file only sums them.
  *
  * Lock order: AddinShmemInitLock, while the server starts, is the only LWLock
- * that is taken here.  The in-flight registry (inflight.c) and the queues (queue.c)
- * need none.
+ * that is taken here.  The in-flight registry (inflight.c), the queues (queue.c)
+ * and the counters of erasures (erasures.c) need none.
  * Heavyweight locks: first the event table's (query.c), then an aggregate's
  * (lock.c), then those of rows.
  */
 #include "asynx.h"
 
+#include "erasures.h"
 #include "inflight.h"
 #include "miscadmin.h"
 #include "queue.h"
@@ -31,6 +32,7 @@ RequestShmem(void)
 		PreviousRequest();
 	RequestAddinShmemSpace(asynx_inflight_shmem_size());
 	RequestAddinShmemSpace(asynx_queue_shmem_size());
+	RequestAddinShmemSpace(asynx_erasures_shmem_size());
 }
 
 /* Hook: sets the memory up; also after a crash restart, then from nothing again. */
@@ -43,6 +45,7 @@ StartShmem(void)
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	asynx_inflight_shmem_init();
 	asynx_queue_shmem_init();
+	asynx_erasures_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -107,8 +107,9 @@ sub check_restored
 		"\nrunning", "$how: resume() lets it run");
 	check_goes_on($database, $how);
 	is( $node->safe_psql($database,
-			"SELECT tgenabled FROM pg_trigger WHERE tgrelid = 'asynx.events'::regclass"),
-		'O', "$how: the guard is on");
+			"SELECT string_agg(tgenabled, '' ORDER BY tgname) FROM pg_trigger "
+				. "WHERE tgrelid = 'asynx.events'::regclass"),
+		'OA', "$how: the guard is on");
 	is(sqlstate_of($node, $database, 'DELETE FROM asynx.events'), '55000',
 		"$how: the log refuses DELETE");
 	return;
