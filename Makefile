@@ -46,6 +46,7 @@ ROOMS = \
 	snapshot \
 	store \
 	tips \
+	upcast \
 	value
 
 OBJS = $(ROOMS:%=src/%.o)
@@ -83,6 +84,7 @@ REGRESS = \
 	topic \
 	transactions \
 	types \
+	upcasters \
 	write
 ISOLATION = \
 	append_append \

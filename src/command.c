@@ -227,7 +227,11 @@ MaybeSnapshot(const AsynxWrite *request, AsynxAggregate *current, const AsynxWri
 	int64		version = written->event.version;
 	bool		due = current->snapshot_every > 0 && version % current->snapshot_every == 0;
 
-	if (!request->snapshot && !due)
+	if (!request->snapshot && !due && !current->upcast)
+		return;
+
+	/* the type's schema version was raised meanwhile: the state is not of the new one */
+	if (current->exists && written->event.schema_version != current->schema_version)
 		return;
 
 	current->version = version;

@@ -1,6 +1,6 @@
 /*
  * replay.c
- *	  Rebuilds states: get(), get_at(), time travel, replay().
+ *	  Rebuilds states: time travel, get_at(), replay().
  *
  * A fold begins with the newest usable snapshot that is not above the version
  * asked for, or with the type's seed, or JSON null, and applies the patches of
@@ -8,6 +8,9 @@
  * the database, so a stream that is erased and begun again in between cannot
  * mix.  The document is a lazily expanded tree (doc.c) in constant memory; rows
  * come straight from the executor and are let go after each event.
+ *
+ * Events of an older schema version are brought up to the type's on the way
+ * (upcast.c).
  *
  * A snapshot is usable if the very event it was taken at, known by its
  * position, is still stored, and if its schema version is the type's.
@@ -58,7 +61,8 @@ static AsynxQuery SelectStart = {
 
 /* The events after a version; whoever gets the rows says where they end. */
 static AsynxQuery SelectPatches = {
-	.sql = ASYNX_SQL("SELECT e.version, e.position, e.patch FROM asynx.events e "
+	.sql = ASYNX_SQL("SELECT e.version, e.position, e.patch, e.schema_version, "
+					 " e.event_name FROM asynx.events e "
 					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
 					 "AND e.version OPERATOR(pg_catalog.>) $2 "
 					 "ORDER BY e.version"),
@@ -88,6 +92,7 @@ static AsynxQuery SelectVersionAt = {
 typedef struct Fold
 {
 	const text *aggregate_id;
+	AsynxAggregate *aggregate;	/* what is being rebuilt */
 	AsynxDoc   *doc;			/* the state at version */
 	int64		version;		/* the last event that was applied */
 	int64		position;		/* its position */
@@ -132,6 +137,32 @@ ApplyEvent(Fold *fold, int64 version, int64 position, const Jsonb *patch)
 	fold->position = position;
 }
 
+/* The event's patch as the type's schema version has it; "event" is an older one. */
+static Jsonb *
+Upcast(Fold *fold, AsynxOldEvent event)
+{
+	event.aggregate_id = fold->aggregate_id;
+	fold->aggregate->upcast = true;
+	return asynx_upcast(&fold->aggregate->upcasters, &event);
+}
+
+/* The patch in a row of SelectPatches, brought up to date. */
+static Jsonb *
+CurrentPatch(Fold *fold, TupleTableSlot *slot)
+{
+	bool		isnull;
+	AsynxOldEvent event;
+
+	event.patch = DatumGetJsonbP(slot_getattr(slot, 3, &isnull));
+	event.schema_version = DatumGetInt32(slot_getattr(slot, 4, &isnull));
+	if (event.schema_version >= fold->aggregate->schema_version)
+		return event.patch;
+
+	event.version = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+	event.event_name = DatumGetTextPP(slot_getattr(slot, 5, &isnull));
+	return Upcast(fold, event);
+}
+
 /* Row function of SelectPatches: folds one event. */
 static bool
 FoldPatch(TupleTableSlot *slot, void *arg)
@@ -143,11 +174,28 @@ FoldPatch(TupleTableSlot *slot, void *arg)
 	ApplyEvent(fold,
 			   DatumGetInt64(slot_getattr(slot, 1, &isnull)),
 			   DatumGetInt64(slot_getattr(slot, 2, &isnull)),
-			   DatumGetJsonbP(slot_getattr(slot, 3, &isnull)));
+			   CurrentPatch(fold, slot));
 
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(fold->scratch);
 	return fold->version < fold->to_version;
+}
+
+/* Brings a whole event up to date: its patch, and the schema version it is of then. */
+static void
+UpcastEvent(Fold *fold, AsynxStoredEvent *event)
+{
+	AsynxOldEvent old = {
+		.version = event->version,
+		.schema_version = event->schema_version,
+		.event_name = event->event_name,
+		.patch = event->patch,
+	};
+
+	if (event->schema_version >= fold->aggregate->schema_version)
+		return;
+	event->patch = Upcast(fold, old);
+	event->schema_version = fold->aggregate->schema_version;
 }
 
 /* Row function of SelectEvents: folds one event and adds its envelope to the result. */
@@ -162,6 +210,7 @@ ReplayEvent(TupleTableSlot *slot, void *arg)
 	Jsonb	   *state;
 
 	asynx_event_from_slot(slot, &event);
+	UpcastEvent(fold, &event);
 	ApplyEvent(fold, event.version, event.position, event.patch);
 
 	MemoryContextSwitchTo(caller);
@@ -178,12 +227,14 @@ ReplayEvent(TupleTableSlot *slot, void *arg)
 
 /* Prepares a fold from the aggregate's state on. */
 static void
-BeginFold(Fold *fold, const text *aggregate_id, const AsynxAggregate *aggregate)
+BeginFold(Fold *fold, const text *aggregate_id, AsynxAggregate *aggregate)
 {
 	const Jsonb *base = aggregate->version > 0 ? aggregate->state : aggregate->seed;
 
 	memset(fold, 0, sizeof(*fold));
 	fold->aggregate_id = aggregate_id;
+	fold->aggregate = aggregate;
+	asynx_upcasters_read(aggregate->type, aggregate->schema_version, &aggregate->upcasters);
 	fold->version = aggregate->version;
 	fold->position = aggregate->position;
 	fold->doc = asynx_doc_borrow(CurrentMemoryContext, base);
@@ -335,29 +386,9 @@ Replay(const text *aggregate_id, int64 from_version, int64 to_version, ReturnSet
 	EndFold(&fold);
 }
 
-PG_FUNCTION_INFO_V1(asynx_get);
 PG_FUNCTION_INFO_V1(asynx_get_version);
 PG_FUNCTION_INFO_V1(asynx_get_at);
 PG_FUNCTION_INFO_V1(asynx_replay);
-
-/* asynx.get(aggregate_id text) returns jsonb; raises aggregate_not_found */
-Datum
-asynx_get(PG_FUNCTION_ARGS)
-{
-	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
-	AsynxQueryScope scope;
-	AsynxAggregate aggregate;
-
-	asynx_query_begin(&scope);
-	PushActiveSnapshot(GetTransactionSnapshot());
-	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
-	PopActiveSnapshot();
-	asynx_query_end(&scope);
-
-	if (!aggregate.exists)
-		asynx_replay_refuse_unknown(aggregate_id);
-	return ReturnState(fcinfo, &aggregate);
-}
 
 /* asynx.get(aggregate_id text, version bigint) returns jsonb; NULL at version 0 */
 Datum

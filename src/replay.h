@@ -5,6 +5,7 @@
 #ifndef ASYNX_REPLAY_H
 #define ASYNX_REPLAY_H
 
+#include "upcast.h"
 #include "utils/jsonb.h"
 
 /* An aggregate at a version, and what its type says. */
@@ -19,6 +20,8 @@ typedef struct AsynxAggregate
 	int64		position;		/* of the event at that version */
 	Jsonb	   *state;			/* NULL before the first event */
 	int64		snapshot_version;	/* the snapshot that the fold began with, 0 for none */
+	bool		upcast;			/* did the fold meet events of older schema versions? */
+	AsynxUpcasters upcasters;	/* what they were brought up with */
 } AsynxAggregate;
 
 /* Folds to the end of the stream. */

@@ -1,6 +1,6 @@
 /*
  * snapshot.c
- *	  Snapshots: one state per aggregate, a matter of speed alone.
+ *	  Snapshots: one state per aggregate, a matter of speed alone; get(), preload().
  *
  * Deleting all of them changes no answer.  A snapshot remembers the position of
  * the event it was taken at; a fold uses it only while that very event is
@@ -24,6 +24,7 @@
 #include "lock.h"
 #include "query.h"
 #include "snapshot.h"
+#include "storage/lmgr.h"
 #include "store.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -67,11 +68,28 @@ static AsynxQuery DeleteSnapshot = {
 	.argtypes = {TEXTOID},
 };
 
+/* Are the upcasters that made the state those of now?  The event table is locked. */
+static bool
+UpcastersHold(const AsynxAggregate *aggregate)
+{
+	bool		hold;
+
+	if (!aggregate->upcast)
+		return true;
+	PushActiveSnapshot(GetLatestSnapshot());
+	hold = asynx_upcasters_still(aggregate->type, &aggregate->upcasters);
+	PopActiveSnapshot();
+	return hold;
+}
+
 /* Writes the aggregate's state as its snapshot; the caller holds the aggregate's lock. */
 void
 asynx_snapshot_save(const text *aggregate_id, const AsynxAggregate *aggregate)
 {
 	Datum		values[5];
+
+	if (!UpcastersHold(aggregate))
+		return;
 
 	values[0] = PointerGetDatum(aggregate_id);
 	values[1] = Int64GetDatum(aggregate->version);
@@ -86,6 +104,9 @@ void
 asynx_snapshot_offer(const text *aggregate_id, const AsynxAggregate *aggregate)
 {
 	if (RecoveryInProgress() || XactReadOnly || IsolationUsesXactSnapshot())
+		return;
+	if (aggregate->upcast &&
+		!ConditionalLockRelationOid(asynx_query_event_table(), RowExclusiveLock))
 		return;
 	if (asynx_lock_aggregate_if_free(aggregate_id))
 		asynx_snapshot_save(aggregate_id, aggregate);
@@ -134,10 +155,34 @@ CheckState(const text *aggregate_id, const AsynxAggregate *aggregate, const Json
 				 errdetail("A snapshot must equal the fold of the events.")));
 }
 
+PG_FUNCTION_INFO_V1(asynx_get);
 PG_FUNCTION_INFO_V1(asynx_preload);
 PG_FUNCTION_INFO_V1(asynx_put_snapshot);
 PG_FUNCTION_INFO_V1(asynx_get_snapshot);
 PG_FUNCTION_INFO_V1(asynx_delete_snapshot);
+
+/* asynx.get(aggregate_id text) returns jsonb; leaves a snapshot if it had to upcast, and may */
+Datum
+asynx_get(PG_FUNCTION_ARGS)
+{
+	text	   *aggregate_id = asynx_arg_aggregate_id(fcinfo, 0);
+	AsynxQueryScope scope;
+	AsynxAggregate aggregate;
+
+	asynx_query_begin(&scope);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
+	PopActiveSnapshot();
+	if (aggregate.upcast)
+		asynx_snapshot_offer(aggregate_id, &aggregate);
+	asynx_query_end(&scope);
+
+	if (!aggregate.exists)
+		asynx_replay_refuse_unknown(aggregate_id);
+	if (aggregate.state == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_JSONB_P(aggregate.state);
+}
 
 /* asynx.preload(aggregate_id text) returns void: leaves a snapshot, if it may */
 Datum
@@ -151,7 +196,7 @@ asynx_preload(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
 	PopActiveSnapshot();
-	if (aggregate.version > aggregate.snapshot_version)
+	if (aggregate.exists && (aggregate.upcast || aggregate.version > aggregate.snapshot_version))
 		asynx_snapshot_offer(aggregate_id, &aggregate);
 	asynx_query_end(&scope);
 

@@ -87,6 +87,8 @@ GRANT EXECUTE ON FUNCTION
   asynx.drop_aggregate_type(text),
   asynx.create_command(text, text, text, text, text, boolean),
   asynx.drop_command(text),
+  asynx.create_upcaster(text, integer, text),
+  asynx.drop_upcaster(text, integer),
   asynx.resume()
   TO asynx_admin;
 GRANT SELECT ON
