@@ -122,7 +122,8 @@ add_node(Reader *reader, AsynxTag tag, const char *data, uint32 len)
 	if (unlikely(reader->node_count == reader->node_capacity))
 	{
 		reader->node_capacity *= 2;
-		reader->nodes = repalloc_huge(reader->nodes, sizeof(TapeNode) * (Size) reader->node_capacity);
+		reader->nodes = repalloc_huge(reader->nodes,
+									  sizeof(TapeNode) * (Size) reader->node_capacity);
 	}
 	node = &reader->nodes[reader->node_count++];
 	node->u.data = data;
