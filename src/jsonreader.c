@@ -29,8 +29,8 @@
 #include "utils/numeric.h"
 
 /*
- * Longer texts are left to the server.  A byte of text never takes more than 8 of
- * jsonb ("1," takes 12: an entry and a number), so shorter ones stay within its limit.
+ * Longer texts are left to the server.  At worst a byte of text takes 6 of jsonb ("1,"
+ * takes 12: an entry and a number), so shorter ones stay within its limit.
  */
 #define MAX_TEXT (ASYNX_JSONB_LIMIT / 8)
 
