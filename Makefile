@@ -72,6 +72,7 @@ REGRESS = \
 	json_patch \
 	json_pointer \
 	json_random \
+	json_text \
 	limits \
 	numbers \
 	patterns \

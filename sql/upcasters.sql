@@ -110,5 +110,10 @@ SET client_min_messages = warning;
 SELECT asynx.drop_upcaster(aggregate_type, from_version) FROM asynx.upcasters WHERE aggregate_type = 'upcast';
 SELECT asynx.delete('upcast-1');
 SELECT FROM asynx.drop_aggregate_type('upcast');
+-- Upcasters go with their type.
+SELECT FROM asynx.create_aggregate_type('upcasters dropped', 2);
+SELECT FROM asynx.create_upcaster('upcasters dropped', 1, 'upcasters_app.title');
+SELECT FROM asynx.drop_aggregate_type('upcasters dropped');
+SELECT count(*) FROM asynx.upcasters WHERE aggregate_type = 'upcasters dropped';
 DROP SCHEMA upcasters_app CASCADE;
 DROP ROLE regress_asynx_upcaster;

@@ -78,6 +78,14 @@ static AsynxQuery DeleteType = {
 	.argtypes = {TEXTOID},
 };
 
+/* Upcasters are part of their type: one of the same name that is created later has none. */
+static AsynxQuery DeleteUpcasters = {
+	.sql = ASYNX_SQL("DELETE FROM asynx.upcasters u "
+					 "WHERE u.aggregate_type OPERATOR(pg_catalog.=) $1"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
 /* A type that this session has read. */
 typedef struct KnownType
 {
@@ -379,6 +387,7 @@ asynx_drop_aggregate_type(PG_FUNCTION_ARGS)
 	CheckNoEvents(name);
 	if (asynx_query_write(&DeleteType, values, NULL, NULL, NULL) == 0)
 		asynx_type_refuse_unknown(name);
+	(void) asynx_query_write(&DeleteUpcasters, values, NULL, NULL, NULL);
 	asynx_query_end(&scope);
 
 	PG_RETURN_VOID();

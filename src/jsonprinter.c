@@ -56,7 +56,7 @@ is_special(unsigned char c)
 	return c < ' ' || c == '"' || c == '\\';
 }
 
-/* A word of eight times the same byte, and which of a word's bytes are zero: any bit set if any is. */
+/* A word of eight times the same byte; a word with a bit set if a byte of the other is zero. */
 #define EIGHT(byte) (UINT64CONST(0x0101010101010101) * (byte))
 #define ZEROS(word) (((word) - EIGHT(1)) & ~(word) & EIGHT(0x80))
 

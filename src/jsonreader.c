@@ -29,8 +29,8 @@
 #include "utils/numeric.h"
 
 /*
- * Longer texts are left to the server.  A byte of text never takes more than 8 of
- * jsonb ("1," takes 12: an entry and a number), so shorter ones stay within its limit.
+ * Longer texts are left to the server.  At worst a byte of text takes 6 of jsonb ("1,"
+ * takes 12: an entry and a number), so shorter ones stay within its limit.
  */
 #define MAX_TEXT (ASYNX_JSONB_LIMIT / 8)
 
@@ -122,7 +122,8 @@ add_node(Reader *reader, AsynxTag tag, const char *data, uint32 len)
 	if (unlikely(reader->node_count == reader->node_capacity))
 	{
 		reader->node_capacity *= 2;
-		reader->nodes = repalloc_huge(reader->nodes, sizeof(TapeNode) * (Size) reader->node_capacity);
+		reader->nodes = repalloc_huge(reader->nodes,
+									  sizeof(TapeNode) * (Size) reader->node_capacity);
 	}
 	node = &reader->nodes[reader->node_count++];
 	node->u.data = data;
