@@ -144,4 +144,11 @@ TRUNCATE asynx.events;
 SELECT asynx.append('append-tip', 2, 'e', '[]');
 ROLLBACK;
 SELECT version FROM asynx.append('append-tip', 2, 'e', '[]');
+-- Or by taking the guard away, in a batch with other changes.
+CREATE TEMP TABLE changed();
+ALTER TABLE asynx.events DISABLE TRIGGER ALL;
+DELETE FROM asynx.events WHERE aggregate_id = 'append-tip';
+ALTER TABLE asynx.events ENABLE TRIGGER ALL;
+ALTER TABLE asynx.events ENABLE ALWAYS TRIGGER events_changed, ENABLE ALWAYS TRIGGER events_truncated;
+SELECT asynx.append('append-tip', 3, 'e', '[]');
 SELECT asynx.events_changed();
