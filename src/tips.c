@@ -24,6 +24,7 @@
 
 #include "common/hashfn.h"
 #include "event.h"
+#include "fmgr.h"
 #include "tips.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -138,9 +139,10 @@ Copy(const text *value)
  * The type of an aggregate of which this session knows that "version" is stored,
  * or NULL if it does not know.  The caller has locked the event table, and takes
  * a mark of erasures before it asks.  Not for REPEATABLE READ, where it matters
- * what the transaction sees.  The result is good until the next call of this room.
+ * what the transaction sees.  The result is the caller's: a trigger of the table that
+ * appends may take the place of what is remembered here.
  */
-const text *
+text *
 asynx_tips_find(const text *aggregate_id, int64 version)
 {
 	const Tip  *tip;
@@ -154,7 +156,7 @@ asynx_tips_find(const text *aggregate_id, int64 version)
 		!asynx_same_bytes(tip->aggregate_id, aggregate_id) ||
 		asynx_erasures_since(&tip->mark))
 		return NULL;
-	return tip->type;
+	return DatumGetTextPCopy(PointerGetDatum(tip->type));
 }
 
 /* Remembers an event that was stored; the mark is from before the stream was looked at. */
