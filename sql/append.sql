@@ -144,4 +144,23 @@ TRUNCATE asynx.events;
 SELECT asynx.append('append-tip', 2, 'e', '[]');
 ROLLBACK;
 SELECT version FROM asynx.append('append-tip', 2, 'e', '[]');
+-- Or by taking the guard away, in a batch with other changes.
+CREATE TEMP TABLE changed();
+ALTER TABLE asynx.events DISABLE TRIGGER ALL;
+DELETE FROM asynx.events WHERE aggregate_id = 'append-tip';
+ALTER TABLE asynx.events ENABLE TRIGGER ALL;
+ALTER TABLE asynx.events ENABLE ALWAYS TRIGGER events_changed, ENABLE ALWAYS TRIGGER events_truncated;
+SELECT asynx.append('append-tip', 3, 'e', '[]');
 SELECT asynx.events_changed();
+-- A trigger of the log's may append too, also so much that nothing is remembered of what it was called for.
+CREATE FUNCTION pg_temp.echo() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM asynx.append('append-echo-' || i, 1, 'echo', '[]') FROM generate_series(1, 2000) AS i;
+  RETURN new;
+END $$;
+SELECT FROM asynx.create_aggregate_type('append called');
+SELECT version FROM asynx.append('append-called', 1, 'e', '[]', 'append called');
+CREATE TRIGGER echo BEFORE INSERT ON asynx.events FOR EACH ROW WHEN (new.event_name = 'call') EXECUTE FUNCTION pg_temp.echo();
+SELECT version, aggregate_type FROM asynx.append('append-called', 2, 'call', '[]');
+DROP TRIGGER echo ON asynx.events;
+SELECT version, aggregate_type FROM asynx.read_from('append-called', 0);

@@ -9,9 +9,9 @@
  */
 #include "asynx.h"
 
-#include "erasures.h"
 #include "access/xact.h"
 #include "fmgr.h"
+#include "erasures.h"
 #include "guard.h"
 #include "guc.h"
 #include "inflight.h"

@@ -79,6 +79,9 @@ typedef struct Batch
 	int			current;		/* element being looked at, for the error context; -1 = none */
 } Batch;
 
+/* How often a batch is tried that somebody was ahead of and nothing speaks against. */
+#define ATTEMPTS 3
+
 /* More is neither a timestamp nor a UUID, and too much for a message. */
 #define LITERAL_BYTES 128
 
@@ -505,6 +508,32 @@ MarkRepeats(Batch *batch)
 	return any;
 }
 
+/* The newest there is of a type, also under REPEATABLE READ; active snapshot needed. */
+static bool
+FindType(const text *name, AsynxType *type)
+{
+	return IsolationUsesXactSnapshot() ?
+		asynx_type_read(name, type) : asynx_type_find(name, type);
+}
+
+/* Under REPEATABLE READ: raises 40001 if the stream is not what the transaction sees. */
+static void
+CheckNotMoved(const BatchStream *stream)
+{
+	const text *aggregate_id = stream->items[0]->append.aggregate_id;
+	int64		seen;
+
+	asynx_store_check_not_moved(aggregate_id, stream->head);
+	if (!IsolationUsesXactSnapshot() || stream->head == 0)
+		return;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	seen = asynx_store_position(aggregate_id, stream->head);
+	PopActiveSnapshot();
+	if (seen != stream->tip)
+		asynx_store_refuse_moved(aggregate_id);
+}
+
 /* Settles the type of a stream and the schema version of its items. */
 static void
 SettleTypes(Batch *batch, BatchStream *stream)
@@ -516,7 +545,7 @@ SettleTypes(Batch *batch, BatchStream *stream)
 		stream->type = stream->items[0]->append.aggregate_type;
 	if (stream->type == NULL)
 		stream->type = cstring_to_text(ASYNX_DEFAULT_TYPE);
-	if (!asynx_type_find(stream->type, &type) && stream->head == 0)
+	if (!FindType(stream->type, &type) && stream->head == 0)
 		asynx_type_refuse_unknown(stream->type);
 
 	for (i = 0; i < stream->count; i++)
@@ -556,7 +585,7 @@ CheckStreams(Batch *batch)
 
 		CHECK_FOR_INTERRUPTS();
 		batch->current = stream->items[0] - batch->items;
-		asynx_store_check_not_moved(stream->items[0]->append.aggregate_id, stream->head);
+		CheckNotMoved(stream);
 		CheckVersions(batch, stream);
 		SettleTypes(batch, stream);
 	}
@@ -631,12 +660,19 @@ InsertChunk(Chunk *chunk)
 		TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, JSONBOID, JSONBOID
 	};
 	Datum		arrays[BATCH_COLUMNS];
+	uint64		stored;
 	int			c;
 
 	for (c = 0; c < BATCH_COLUMNS; c++)
 		arrays[c] = MakeArray(chunk->values[c], c == METADATA_COLUMN ? chunk->no_metadata : NULL,
 							  chunk->rows, types[c]);
-	(void) asynx_query_write(&InsertBatch, arrays, NULL, NULL, NULL);
+	stored = asynx_query_write(&InsertBatch, arrays, NULL, NULL, NULL);
+	if (stored != (uint64) chunk->rows)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_VERSION_CONFLICT),
+				 errmsg("only %llu of %d events could be stored",
+						(unsigned long long) stored, chunk->rows),
+				 errdetail("A trigger of the event table was in the way.")));
 }
 
 /* Inserts what is pending, a chunk after the other; a unit of work. */
@@ -707,35 +743,40 @@ Look(Batch *batch)
 	batch->current = -1;
 }
 
-/* Stores what is pending; false if nothing could be stored and it must be looked at again. */
-static bool
-Store(Batch *batch)
+/* Raises an error if something was erased while the batch was stored. */
+static void
+CheckNotErased(const Batch *batch)
 {
-	if (!asynx_query_attempt(InsertItems, batch, ASYNX_EVENTS_KEY))
-	{
-		if (IsolationUsesXactSnapshot())
-			asynx_store_refuse_moved(batch->streams[0].items[0]->append.aggregate_id);
-		return false;
-	}
 	if (IsolationUsesXactSnapshot() || asynx_erasures_since(&batch->mark))
 		CheckPredecessors(batch);
-	return true;
 }
 
-/* Looks and stores until it is done; returns how many events were stored. */
+/*
+ * Looks and stores until it is done; returns how many events were stored.
+ *
+ * If a version was taken meanwhile, the next look explains it.  If nothing does, it
+ * is not our key that is violated.
+ */
 static int64
 LookAndStore(Batch *batch)
 {
+	ErrorData  *error = NULL;
 	int			attempt;
 
-	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
+	for (attempt = 0; attempt < ATTEMPTS; attempt++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		Look(batch);
-		if (batch->pending == 0 || Store(batch))
+		if (batch->pending == 0)
+			return 0;
+		error = asynx_query_attempt(InsertItems, batch);
+		if (error == NULL)
+		{
+			CheckNotErased(batch);
 			return batch->pending;
+		}
 	}
-	asynx_store_refuse_attempts(batch->streams[0].items[0]->append.aggregate_id);
+	ReThrowError(error);
 }
 
 /*

@@ -130,15 +130,23 @@ asynx_erasures_at_xact_end(XactEvent event)
 
 PG_FUNCTION_INFO_V1(asynx_events_changed);
 
-/* asynx.events_changed() returns trigger: who changes events in any way counts as an eraser. */
+/*
+ * asynx.events_changed() returns trigger: who changes events in any way counts as an
+ * eraser.  For each row, because only row triggers are run for what replication brings.
+ */
 Datum
 asynx_events_changed(PG_FUNCTION_ARGS)
 {
+	TriggerData *trigger = (TriggerData *) fcinfo->context;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("\"asynx.events_changed\" can only be called as a trigger")));
 
 	asynx_erasures_begin();
-	return PointerGetDatum(NULL);
+	if (TRIGGER_FIRED_FOR_STATEMENT(trigger->tg_event))
+		return PointerGetDatum(NULL);
+	return PointerGetDatum(TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+						   trigger->tg_newtuple : trigger->tg_trigtuple);
 }

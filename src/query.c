@@ -18,6 +18,9 @@
  *	  several statements that must agree run under the same one.
  *	  asynx_query_write() takes a new snapshot for its statement, as every
  *	  statement of a client does.
+ *
+ * 5. asynx_query_attempt() runs statements in a subtransaction, so that a version
+ *	  that somebody else took first does not cost the transaction.
  */
 #include "asynx.h"
 
@@ -220,13 +223,6 @@ asynx_query_end(AsynxQueryScope *scope)
 	MemoryContextSwitchTo(scope->caller);
 }
 
-/* The event table, InvalidOid if this session does not know it (any more). */
-Oid
-asynx_query_event_table(void)
-{
-	return EventTable;
-}
-
 /* Plans the statement if this session has not yet. */
 static void
 Prepare(AsynxQuery *query)
@@ -360,16 +356,25 @@ asynx_query_write(AsynxQuery *query, const Datum *values, const char *nulls,
 	return SPI_processed;
 }
 
+/* Is it the violation of a unique index of the event table? */
+static bool
+IsTaken(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		error->schema_name != NULL && strcmp(error->schema_name, ASYNX_SCHEMA) == 0 &&
+		error->table_name != NULL && strcmp(error->table_name, "events") == 0;
+}
+
 /*
- * Runs "work", which may write, in a subtransaction.  False, with nothing written,
- * if it violates the unique constraint.
+ * Runs "work", which may write, in a subtransaction.  If it violates a unique index
+ * of the event table it is undone, and the error is the result; else NULL.
  */
-bool
-asynx_query_attempt(AsynxWork work, void *arg, const char *constraint)
+ErrorData *
+asynx_query_attempt(AsynxWork work, void *arg)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool done = false;
+	ErrorData  *volatile error = NULL;
 
 	BeginInternalSubTransaction(NULL);
 	MemoryContextSwitchTo(caller);
@@ -377,12 +382,9 @@ asynx_query_attempt(AsynxWork work, void *arg, const char *constraint)
 	{
 		work(arg);
 		ReleaseCurrentSubTransaction();
-		done = true;
 	}
 	PG_CATCH();
 	{
-		ErrorData  *error;
-
 		MemoryContextSwitchTo(caller);
 		error = CopyErrorData();
 		FlushErrorState();
@@ -390,16 +392,14 @@ asynx_query_attempt(AsynxWork work, void *arg, const char *constraint)
 		MemoryContextSwitchTo(caller);
 		CurrentResourceOwner = owner;
 
-		if (error->sqlerrcode != ERRCODE_UNIQUE_VIOLATION || error->constraint_name == NULL ||
-			strcmp(error->constraint_name, constraint) != 0)
+		if (!IsTaken(error))
 			ReThrowError(error);
-		FreeErrorData(error);
 	}
 	PG_END_TRY();
 
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
-	return done;
+	return error;
 }
 
 /* Row function: puts the row into the tuplestore that is the argument. */

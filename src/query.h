@@ -48,14 +48,13 @@ extern void asynx_query_init(void);
 extern void asynx_query_begin(AsynxQueryScope *scope);
 extern void asynx_query_begin_write(AsynxQueryScope *scope, const char *function);
 extern void asynx_query_end(AsynxQueryScope *scope);
-extern Oid	asynx_query_event_table(void);
 
 extern uint64 asynx_query_read(AsynxQuery *query, const Datum *values, const char *nulls,
 							   AsynxRowFunction row, void *arg);
 extern uint64 asynx_query_write(AsynxQuery *query, const Datum *values, const char *nulls,
 								AsynxRowFunction row, void *arg);
 
-extern bool asynx_query_attempt(AsynxWork work, void *arg, const char *constraint);
+extern ErrorData *asynx_query_attempt(AsynxWork work, void *arg);
 extern void asynx_query_read_into(AsynxQuery *query, const Datum *values, const char *nulls,
 								  FunctionCallInfo fcinfo);
 

@@ -265,13 +265,13 @@ FillStored(const AsynxAppend *request, AsynxStoredEvent *stored)
 
 /* Gives the event its type and schema version; false if there is no such type. */
 static bool
-SettleType(AsynxStoredEvent *stored, const text *aggregate_type)
+SettleType(AsynxStoredEvent *stored, text *aggregate_type)
 {
 	AsynxType	type;
 
 	bool		found = asynx_type_find(aggregate_type, &type);
 
-	stored->aggregate_type = (text *) aggregate_type;
+	stored->aggregate_type = aggregate_type;
 	if (stored->schema_version == 0)
 		stored->schema_version = type.schema_version;
 	return found;
@@ -324,7 +324,7 @@ IsSeen(const text *aggregate_id)
 static bool
 TryInsertFirst(AsynxStoredEvent *stored)
 {
-	const text *type = stored->aggregate_type;
+	text	   *type = stored->aggregate_type;
 
 	if (type == NULL)
 		type = cstring_to_text(ASYNX_DEFAULT_TYPE);
@@ -336,7 +336,7 @@ TryInsertFirst(AsynxStoredEvent *stored)
 static bool
 TryInsertNext(AsynxStoredEvent *stored)
 {
-	const text *type = NULL;
+	text	   *type = NULL;
 
 	if (!IsolationUsesXactSnapshot())
 		type = asynx_tips_find(stored->aggregate_id, stored->version - 1);

@@ -21,9 +21,6 @@ typedef struct AsynxAppend
 	int32		schema_version; /* 0: the type's */
 } AsynxAppend;
 
-/* What makes (aggregate_id, version) unique. */
-#define ASYNX_EVENTS_KEY "events_pkey"
-
 /* How often a write is repeated that nothing speaks against; each time somebody else got ahead. */
 #define ASYNX_APPEND_ATTEMPTS 100
 

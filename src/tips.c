@@ -9,10 +9,13 @@
  *	  remembered in it is then dropped;
  *
  * 2. until an event may have been erased: the log is append-only, and whoever
- *	  deletes from it is counted, also who does so by hand (erasures.c).  A mark from
- *	  before the append tells whether there was any;
+ *	  changes or deletes its rows is counted, also who does so by hand or by
+ *	  replication (erasures.c).  A mark from before the append tells whether there
+ *	  was any;
  *
- * 3. until the event table is dropped or altered, which a relcache callback tells.
+ * 3. until the event table is dropped or altered: a relcache message about any table
+ *	  makes everything be forgotten, at the next question, since a callback must not
+ *	  free what somebody reads.
  *
  * The memory is a table of fixed size, an aggregate's place in it given by the
  * hash of its id: a later one takes the place of an earlier one.
@@ -21,7 +24,7 @@
 
 #include "common/hashfn.h"
 #include "event.h"
-#include "query.h"
+#include "fmgr.h"
 #include "tips.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -49,6 +52,9 @@ static uint64 Transaction = 1;
 /* Has the current transaction remembered anything? */
 static bool Remembered = false;
 
+/* Is everything to be forgotten? */
+static bool Stale = false;
+
 /* Forgets what is remembered in one place. */
 static void
 Forget(Tip *tip)
@@ -61,17 +67,26 @@ Forget(Tip *tip)
 	tip->aggregate_id = NULL;
 }
 
-/* Relcache callback: forgets everything if it is about the event table, or about all tables. */
+/* Relcache callback: a table was changed, perhaps the event table. */
 static void
-ForgetAll(Datum arg, Oid relation)
+NoteChange(Datum arg, Oid relation)
+{
+	(void) arg;
+	(void) relation;
+	Stale = true;
+}
+
+/* Forgets everything if a table was changed. */
+static void
+ForgetStale(void)
 {
 	int			i;
 
-	(void) arg;
-	if (relation != InvalidOid && relation != asynx_query_event_table())
+	if (!Stale)
 		return;
 	for (i = 0; i < PLACES; i++)
 		Forget(&Tips[i]);
+	Stale = false;
 }
 
 /* Forgets what the current transaction remembered; it, or a part of it, is rolled back. */
@@ -91,9 +106,11 @@ ForgetCurrent(void)
 static void
 MakeTips(void)
 {
-	TipsContext = AllocSetContextCreate(TopMemoryContext, "asynx tips", ALLOCSET_DEFAULT_SIZES);
+	if (TipsContext == NULL)
+		TipsContext = AllocSetContextCreate(TopMemoryContext, "asynx tips",
+											ALLOCSET_DEFAULT_SIZES);
 	Tips = MemoryContextAllocZero(TipsContext, PLACES * sizeof(Tip));
-	CacheRegisterRelcacheCallback(ForgetAll, (Datum) 0);
+	CacheRegisterRelcacheCallback(NoteChange, (Datum) 0);
 }
 
 /* An aggregate's place. */
@@ -122,9 +139,10 @@ Copy(const text *value)
  * The type of an aggregate of which this session knows that "version" is stored,
  * or NULL if it does not know.  The caller has locked the event table, and takes
  * a mark of erasures before it asks.  Not for REPEATABLE READ, where it matters
- * what the transaction sees.  The result is good until the next call of this room.
+ * what the transaction sees.  The result is the caller's: a trigger of the table that
+ * appends may take the place of what is remembered here.
  */
-const text *
+text *
 asynx_tips_find(const text *aggregate_id, int64 version)
 {
 	const Tip  *tip;
@@ -132,12 +150,13 @@ asynx_tips_find(const text *aggregate_id, int64 version)
 	if (Tips == NULL)
 		return NULL;
 
+	ForgetStale();
 	tip = Place(aggregate_id);
 	if (tip->aggregate_id == NULL || tip->version != version ||
 		!asynx_same_bytes(tip->aggregate_id, aggregate_id) ||
 		asynx_erasures_since(&tip->mark))
 		return NULL;
-	return tip->type;
+	return DatumGetTextPCopy(PointerGetDatum(tip->type));
 }
 
 /* Remembers an event that was stored; the mark is from before the stream was looked at. */
@@ -150,6 +169,7 @@ asynx_tips_remember(const text *aggregate_id, int64 version, const text *type,
 	if (Tips == NULL)
 		MakeTips();
 
+	ForgetStale();
 	tip = Place(aggregate_id);
 	if (!asynx_same_bytes(tip->aggregate_id, aggregate_id) ||
 		!asynx_same_bytes(tip->type, type))

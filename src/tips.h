@@ -7,7 +7,7 @@
 
 #include "erasures.h"
 
-extern const text *asynx_tips_find(const text *aggregate_id, int64 version);
+extern text *asynx_tips_find(const text *aggregate_id, int64 version);
 extern void asynx_tips_remember(const text *aggregate_id, int64 version, const text *type,
 								const AsynxErasuresMark *mark);
 

@@ -110,7 +110,7 @@ sub check_restored
 	is( $node->safe_psql($database,
 			"SELECT string_agg(tgenabled, '' ORDER BY tgname) FROM pg_trigger "
 				. "WHERE tgrelid = 'asynx.events'::regclass"),
-		$how =~ /without triggers/ ? 'OO' : 'OA', "$how: the guard is on");
+		$how =~ /without triggers/ ? 'OOO' : 'OAA', "$how: the guard is on");
 	is(sqlstate_of($node, $database, 'DELETE FROM asynx.events'), '55000',
 		"$how: the log refuses DELETE");
 	return;

@@ -64,10 +64,15 @@ COMMENT ON FUNCTION asynx.events_changed() IS
   'Trigger: tells all sessions that what they know of streams may be out of date.';
 REVOKE ALL ON FUNCTION asynx.events_changed() FROM PUBLIC;
 
--- always, for those who pass the guard by session_replication_role
-CREATE TRIGGER events_changed BEFORE UPDATE OR DELETE OR TRUNCATE ON asynx.events
-  FOR EACH STATEMENT EXECUTE FUNCTION asynx.events_changed();
+-- always, for those who pass the guard by session_replication_role, and for replication
+CREATE TRIGGER events_changed BEFORE UPDATE OR DELETE ON asynx.events
+  FOR EACH ROW EXECUTE FUNCTION asynx.events_changed();
 ALTER TABLE asynx.events ENABLE ALWAYS TRIGGER events_changed;
+CREATE TRIGGER events_truncated BEFORE TRUNCATE ON asynx.events
+  FOR EACH STATEMENT EXECUTE FUNCTION asynx.events_changed();
+ALTER TABLE asynx.events ENABLE ALWAYS TRIGGER events_truncated;
+COMMENT ON TRIGGER events_truncated ON asynx.events IS
+  'Tells all sessions that the events are gone.';
 COMMENT ON TRIGGER events_changed ON asynx.events IS
   'Tells all sessions that events are changed or erased.';
 
