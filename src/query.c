@@ -223,6 +223,13 @@ asynx_query_end(AsynxQueryScope *scope)
 	MemoryContextSwitchTo(scope->caller);
 }
 
+/* The event table, InvalidOid if this session does not know it (any more). */
+Oid
+asynx_query_event_table(void)
+{
+	return EventTable;
+}
+
 /* Plans the statement if this session has not yet. */
 static void
 Prepare(AsynxQuery *query)

@@ -48,6 +48,7 @@ extern void asynx_query_init(void);
 extern void asynx_query_begin(AsynxQueryScope *scope);
 extern void asynx_query_begin_write(AsynxQueryScope *scope, const char *function);
 extern void asynx_query_end(AsynxQueryScope *scope);
+extern Oid	asynx_query_event_table(void);
 
 extern uint64 asynx_query_read(AsynxQuery *query, const Datum *values, const char *nulls,
 							   AsynxRowFunction row, void *arg);
