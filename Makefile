@@ -22,6 +22,7 @@ ROOMS = \
 	erasures \
 	event \
 	feed \
+	fence \
 	guard \
 	guc \
 	handler \
@@ -65,6 +66,7 @@ REGRESS = \
 	comments \
 	delete \
 	errors \
+	fence \
 	guard \
 	hijack \
 	json_diff \
@@ -80,6 +82,7 @@ REGRESS = \
 	roles \
 	send \
 	send_many \
+	send_memory \
 	snapshots \
 	state \
 	topic \

@@ -12,6 +12,7 @@
 #include "access/xact.h"
 #include "fmgr.h"
 #include "erasures.h"
+#include "fence.h"
 #include "guard.h"
 #include "guc.h"
 #include "inflight.h"
@@ -57,6 +58,7 @@ _PG_init(void)
 	asynx_shmem_init();
 	asynx_query_init();
 	asynx_guard_init();
+	asynx_fence_init();
 
 	RegisterXactCallback(AtXactEnd, NULL);
 	RegisterSubXactCallback(AtSubXactEnd, NULL);

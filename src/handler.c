@@ -12,9 +12,10 @@
  * 2. The function runs as that owner, whoever calls, superusers too: in a
  *	  security-restricted context, which neither can be left (SET ROLE) nor leave
  *	  anything behind that runs later with the caller's rights (deferred triggers,
- *	  WITH HOLD cursors, temporary objects).  Its search_path is its own schema,
- *	  then pg_temp, unless its definition sets another.  All settings that it
- *	  changes go back when it ends.
+ *	  WITH HOLD cursors, temporary objects), and behind a fence, which keeps it from
+ *	  the caller's cursors and other things of the session (fence.c).  Its
+ *	  search_path is its own schema, then pg_temp, unless its definition sets
+ *	  another.  All settings that it changes go back when it ends.
  *
  * 3. It must be IMMUTABLE, because it may run again at any time: when a command is
  *	  repeated, when a stream is folded.  PostgreSQL refuses the writes of such a
@@ -23,7 +24,14 @@
  * 4. An error of the function is caught, rewritten by the caller of this room and
  *	  thrown on.  As nothing is swallowed, no subtransaction is needed.  Errors
  *	  that are not the function's pass as they are: serialization and deadlock
- *	  (class 40), lack of resources (53), cancel and shutdown (57).
+ *	  (class 40), lack of resources (53), cancel and shutdown (57), a lock that was
+ *	  waited for too long (55P03), and a missing function of a command that the
+ *	  function sent (handler_missing).
+ *
+ * 5. What a language keeps of a function between calls lives in a memory context of
+ *	  the function's.  A call that failed leaves something there that is of no use;
+ *	  the next call begins with an empty context, when the aborted transaction has
+ *	  let go of all that lived in it.
  */
 #include "asynx.h"
 
@@ -33,6 +41,7 @@
 #include "catalog/pg_proc.h"
 #include "common/hashfn.h"
 #include "errors.h"
+#include "fence.h"
 #include "handler.h"
 #include "identity.h"
 #include "miscadmin.h"
@@ -62,10 +71,11 @@ typedef struct Resolved
 	Oid			result_type;	/* without domains */
 	char	   *search_path;	/* while it runs */
 	const AsynxSignature *checked;	/* what it was checked against, NULL for nothing yet */
+	MemoryContext context;		/* of owner and search_path */
 	FmgrInfo	flinfo;			/* how to call it, if ready */
 	bool		ready;
 	bool		busy;			/* is flinfo in use by a call? */
-	MemoryContext context;		/* of owner, search_path and flinfo */
+	MemoryContext calls;		/* of flinfo and what the language keeps there */
 } Resolved;
 
 /* By name; NULL before the first use. */
@@ -139,6 +149,8 @@ Enter(const char *name)
 	memset((char *) resolved + sizeof(name), 0, sizeof(*resolved) - sizeof(name));
 	resolved->context = AllocSetContextCreate(TopMemoryContext, "asynx handler",
 											  ALLOCSET_SMALL_SIZES);
+	resolved->calls = AllocSetContextCreate(TopMemoryContext, "asynx handler calls",
+											ALLOCSET_SMALL_SIZES);
 	return resolved;
 }
 
@@ -324,9 +336,7 @@ Remember(Resolved *resolved, const char *owner)
 	char	   *schema = get_namespace_name(get_func_namespace(resolved->function));
 	MemoryContext caller;
 
-	/* what an outer call is using must stay */
-	if (!resolved->busy)
-		MemoryContextReset(resolved->context);
+	MemoryContextReset(resolved->context);
 	resolved->ready = false;
 
 	caller = MemoryContextSwitchTo(resolved->context);
@@ -392,7 +402,8 @@ InvokeKept(Resolved *resolved, AsynxCall *call)
 
 	if (!resolved->ready)
 	{
-		fmgr_info_cxt(resolved->function, &resolved->flinfo, resolved->context);
+		MemoryContextReset(resolved->calls);
+		fmgr_info_cxt(resolved->function, &resolved->flinfo, resolved->calls);
 		resolved->ready = true;
 	}
 	resolved->busy = true;
@@ -402,7 +413,7 @@ InvokeKept(Resolved *resolved, AsynxCall *call)
 
 /* Becomes the owner, calls the function and puts everything back. */
 static void
-RunAsOwner(Resolved *resolved, AsynxCall *call)
+RunAsOwner(Resolved *resolved, AsynxCall *call, const AsynxFence *fence)
 {
 	AsynxIdentity before;
 	int			level;
@@ -415,6 +426,8 @@ RunAsOwner(Resolved *resolved, AsynxCall *call)
 
 	InvokeKept(resolved, call);
 
+	/* closing a cursor may run more of the function's code */
+	asynx_fence_drop_strays(fence);
 	AtEOXact_GUC(false, level);
 	asynx_identity_restore(&before);
 }
@@ -427,7 +440,9 @@ PassesUnchanged(const ErrorData *error)
 
 	return category == ERRCODE_TRANSACTION_ROLLBACK ||
 		category == ERRCODE_INSUFFICIENT_RESOURCES ||
-		category == ERRCODE_OPERATOR_INTERVENTION;
+		category == ERRCODE_OPERATOR_INTERVENTION ||
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		error->sqlerrcode == ERRCODE_ASYNX_HANDLER_MISSING;
 }
 
 /* An error as the cause of another: its SQLSTATE and its message. */
@@ -449,18 +464,16 @@ Rethrow(const AsynxCall *call)
 	ReThrowError(error);
 }
 
-/* Runs the resolved function and has its result accepted, if it still is what it must be. */
+/* Runs the resolved function behind the fence, if it still is what it must be. */
 static void
-CheckAndRun(Resolved *resolved, AsynxCall *call)
+CheckAndRun(Resolved *resolved, AsynxCall *call, const AsynxFence *fence)
 {
 	if (resolved->checked != call->signature)
 		CheckDeclaration(resolved->function, call->function->name, call->signature);
 	resolved->checked = call->signature;
 	call->result_type = resolved->result_type;
 
-	RunAsOwner(resolved, call);
-	if (call->accept != NULL)
-		call->accept(call);
+	RunAsOwner(resolved, call, fence);
 }
 
 /* The same, with errors explained. */
@@ -469,28 +482,49 @@ RunGuarded(Resolved *resolved, AsynxCall *call)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	bool		outermost = !resolved->busy;
+	AsynxFence	fence;
 
+	asynx_fence_raise(&fence);
 	PG_TRY();
 	{
-		CheckAndRun(resolved, call);
+		CheckAndRun(resolved, call, &fence);
 	}
 	PG_CATCH();
 	{
-		/* what a broken call left in the FmgrInfo is of no use */
+		asynx_fence_lower(&fence);
 		if (outermost)
 			resolved->busy = resolved->ready = false;
 		MemoryContextSwitchTo(caller);
 		Rethrow(call);
 	}
 	PG_END_TRY();
+	asynx_fence_lower(&fence);
 }
 
 /*
- * Runs the function and has its result accepted.  Raises handler_missing; what
- * the function raises is explained by the caller.
+ * Runs the function.  Raises handler_missing; what the function raises is explained
+ * by the caller.
  */
 void
 asynx_handler_run(AsynxCall *call)
 {
 	RunGuarded(Find(call->function, call->signature), call);
+}
+
+/* Does something with the result of a call; what that raises is explained as the function's. */
+void
+asynx_handler_blame(const AsynxCall *call, AsynxHandlerWork work, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+
+	PG_TRY();
+	{
+		work(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		Rethrow(call);
+	}
+	PG_END_TRY();
 }

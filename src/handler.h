@@ -35,16 +35,16 @@ typedef struct AsynxCall
 	const AsynxSignature *signature;
 	NullableDatum args[ASYNX_HANDLER_MAX_ARGS];
 
-	/* Looks at the result; what it raises counts as raised by the function.  May be NULL. */
-	void		(*accept) (const struct AsynxCall *call);
-
 	/* Rewrites what the function raised into what the caller gets to see. */
 	void		(*explain) (const struct AsynxCall *call, ErrorData *error);
-	void	   *arg;			/* for both */
+	void	   *arg;			/* for explain */
 
 	NullableDatum result;
 	Oid			result_type;	/* one of the signature's results */
 } AsynxCall;
+
+/* What uses the result of a call. */
+typedef void (*AsynxHandlerWork) (void *arg);
 
 /* Runs as the caller, outside of a query scope. */
 extern void asynx_handler_find(const char *given, const AsynxSignature *signature,
@@ -52,6 +52,7 @@ extern void asynx_handler_find(const char *given, const AsynxSignature *signatur
 
 /* Runs within a query scope, under an active snapshot. */
 extern void asynx_handler_run(AsynxCall *call);
+extern void asynx_handler_blame(const AsynxCall *call, AsynxHandlerWork work, void *arg);
 
 extern char *asynx_handler_cause(const ErrorData *error);
 

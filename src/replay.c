@@ -97,6 +97,8 @@ typedef struct Fold
 	int64		version;		/* the last event that was applied */
 	int64		position;		/* its position */
 	int64		to_version;		/* the last event to apply */
+	AsynxOldEvent old;			/* the event to apply, as it was brought up to date */
+	const AsynxUpcaster *upcaster;	/* which had the last word on it; NULL if none had */
 	MemoryContext scratch;		/* reset after each event */
 	Tuplestorestate *rows;		/* replay(): the result */
 	TupleDesc	desc;			/* replay(): its row type */
@@ -122,6 +124,15 @@ DescribeFold(void *arg)
 			   (long long) (fold->version + 1), text_to_cstring(fold->aggregate_id));
 }
 
+/* What asynx_upcast_use() has to do: applies the patch to the document. */
+static void
+ApplyUpcastPatch(void *arg)
+{
+	Fold	   *fold = (Fold *) arg;
+
+	asynx_doc_apply(fold->doc, fold->old.patch);
+}
+
 /* Applies the next event's patch to the document. */
 static void
 ApplyEvent(Fold *fold, int64 version, int64 position, const Jsonb *patch)
@@ -132,18 +143,24 @@ ApplyEvent(Fold *fold, int64 version, int64 position, const Jsonb *patch)
 				 errmsg("version %lld of aggregate \"%s\" is missing",
 						(long long) (fold->version + 1), text_to_cstring(fold->aggregate_id))));
 
-	asynx_doc_apply(fold->doc, patch);
+	if (fold->upcaster != NULL)
+		asynx_upcast_use(fold->upcaster, &fold->old, ApplyUpcastPatch, fold);
+	else
+		asynx_doc_apply(fold->doc, patch);
 	fold->version = version;
 	fold->position = position;
+	fold->upcaster = NULL;
 }
 
 /* The event's patch as the type's schema version has it; "event" is an older one. */
 static Jsonb *
 Upcast(Fold *fold, AsynxOldEvent event)
 {
-	event.aggregate_id = fold->aggregate_id;
+	fold->old = event;
+	fold->old.aggregate_id = fold->aggregate_id;
 	fold->aggregate->upcast = true;
-	return asynx_upcast(&fold->aggregate->upcasters, &event);
+	fold->upcaster = asynx_upcast(&fold->aggregate->upcasters, &fold->old);
+	return fold->old.patch;
 }
 
 /* The patch in a row of SelectPatches, brought up to date. */

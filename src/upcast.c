@@ -10,7 +10,8 @@
  *
  * 2. They run as command functions do (handler.c).  An error stops the fold as
  *	  pipeline_failed and names the upcaster, the aggregate and the version, also
- *	  if what came out is no patch.
+ *	  if what came out is no patch, or does not fit the state; for a patch that went
+ *	  through several, it is the last of them that is named.
  *
  * 3. Registering or dropping an upcaster below the type's schema version changes
  *	  what stored events mean: the event table is locked against writers, and the
@@ -33,7 +34,7 @@
 typedef struct Step
 {
 	const AsynxOldEvent *event;
-	const AsynxUpcaster *upcaster;
+	const char *fault;			/* what is wrong, a sentence that the cause ends */
 } Step;
 
 static const AsynxSignature UpcasterSignature = {
@@ -141,7 +142,7 @@ ExplainFailure(const AsynxCall *call, ErrorData *error)
 {
 	const Step *step = (const Step *) call->arg;
 
-	error->detail = psprintf("It raised %s", asynx_handler_cause(error));
+	error->detail = psprintf("%s %s", step->fault, asynx_handler_cause(error));
 	error->message = psprintf("upcaster \"%s\" failed at version %lld of aggregate \"%s\"",
 							  call->function->name, (long long) step->event->version,
 							  text_to_cstring(step->event->aggregate_id));
@@ -149,10 +150,30 @@ ExplainFailure(const AsynxCall *call, ErrorData *error)
 	error->sqlerrcode = ERRCODE_ASYNX_PIPELINE_FAILED;
 }
 
+/* A call of the upcaster for an event; "step" is for what may have to be told. */
+static AsynxCall
+MakeCall(const AsynxUpcaster *upcaster, Step *step)
+{
+	AsynxCall	call = {
+		.function = &upcaster->function,
+		.signature = &UpcasterSignature,
+		.args = {
+			{PointerGetDatum(step->event->event_name), false},
+			{PointerGetDatum(step->event->patch), false}
+		},
+		.explain = ExplainFailure,
+		.arg = step,
+	};
+
+	return call;
+}
+
 /* Raises an error unless the upcaster returned a patch. */
 static void
-AcceptPatch(const AsynxCall *call)
+CheckPatch(void *arg)
 {
+	const AsynxCall *call = (const AsynxCall *) arg;
+
 	if (call->result.isnull)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASYNX_INVALID_PATCH),
@@ -160,40 +181,50 @@ AcceptPatch(const AsynxCall *call)
 	asynx_patch_check(DatumGetJsonbP(call->result.value));
 }
 
-/* Brings a patch one schema version up. */
-static Jsonb *
-RunStep(const AsynxUpcaster *upcaster, const AsynxOldEvent *event, Jsonb *patch)
+/* Brings an event's patch one schema version up. */
+static void
+RunStep(const AsynxUpcaster *upcaster, AsynxOldEvent *event)
 {
-	Step		step = {event, upcaster};
-	AsynxCall	call = {
-		.function = &upcaster->function,
-		.signature = &UpcasterSignature,
-		.args = {{PointerGetDatum(event->event_name), false}, {PointerGetDatum(patch), false}},
-		.accept = AcceptPatch,
-		.explain = ExplainFailure,
-		.arg = &step,
-	};
+	Step		step = {event, "It raised"};
+	AsynxCall	call = MakeCall(upcaster, &step);
 
 	asynx_handler_run(&call);
-	return DatumGetJsonbP(call.result.value);
+	asynx_upcast_use(upcaster, event, CheckPatch, &call);
+	event->patch = DatumGetJsonbP(call.result.value);
 }
 
-/* The patch of an older event as the type's schema version has it. */
-Jsonb *
-asynx_upcast(const AsynxUpcasters *upcasters, const AsynxOldEvent *event)
+/*
+ * Brings the patch of an older event to the type's schema version.  Returns the
+ * upcaster that had the last word, NULL if there was none.
+ */
+const AsynxUpcaster *
+asynx_upcast(const AsynxUpcasters *upcasters, AsynxOldEvent *event)
 {
-	Jsonb	   *patch = event->patch;
+	const AsynxUpcaster *last = NULL;
 	int			i;
 
 	for (i = 0; i < upcasters->count; i++)
 	{
 		const AsynxUpcaster *upcaster = &upcasters->steps[i];
 
-		if (upcaster->from_version >= event->schema_version &&
-			upcaster->from_version < upcasters->schema_version)
-			patch = RunStep(upcaster, event, patch);
+		if (upcaster->from_version < event->schema_version ||
+			upcaster->from_version >= upcasters->schema_version)
+			continue;
+		RunStep(upcaster, event);
+		last = upcaster;
 	}
-	return patch;
+	return last;
+}
+
+/* Does something with what an upcaster made of an event; an error in it is the upcaster's. */
+void
+asynx_upcast_use(const AsynxUpcaster *upcaster, const AsynxOldEvent *event,
+				 AsynxHandlerWork work, void *arg)
+{
+	Step		step = {event, "What it returned cannot be used:"};
+	AsynxCall	call = MakeCall(upcaster, &step);
+
+	asynx_handler_blame(&call, work, arg);
 }
 
 /* Raises 22023 for a type that does not exist; its schema version otherwise. */

@@ -31,13 +31,15 @@ typedef struct AsynxOldEvent
 	int64		version;
 	int32		schema_version;
 	text	   *event_name;
-	Jsonb	   *patch;
+	Jsonb	   *patch;			/* brought up to date by asynx_upcast() */
 } AsynxOldEvent;
 
 /* These run within a query scope, under the active snapshot. */
 extern void asynx_upcasters_read(const text *type, int32 schema_version,
 								 AsynxUpcasters *upcasters);
-extern Jsonb *asynx_upcast(const AsynxUpcasters *upcasters, const AsynxOldEvent *event);
+extern const AsynxUpcaster *asynx_upcast(const AsynxUpcasters *upcasters, AsynxOldEvent *event);
+extern void asynx_upcast_use(const AsynxUpcaster *upcaster, const AsynxOldEvent *event,
+							 AsynxHandlerWork work, void *arg);
 extern bool asynx_upcasters_still(const text *type, const AsynxUpcasters *upcasters);
 
 #endif							/* ASYNX_UPCAST_H */
