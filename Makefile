@@ -91,6 +91,7 @@ REGRESS = \
 	upcasters \
 	write
 ISOLATION = \
+	alter_type_send \
 	append_append \
 	append_delete \
 	append_known \

@@ -47,7 +47,9 @@ END $$;
 SELECT emit, pg_temp.said(format('SELECT asynx.create_command(%L, %L, %L, %L)', 'commands no', 'default', 'e', emit)) AS said
 FROM unnest(ARRAY['commands_app.volatile', 'commands_app.stable', 'commands_app.strict', 'commands_app.several', 'commands_app.number',
                   'commands_app.one', 'commands_app.one(jsonb)', 'commands_app.none', 'none', 'no_schema.none', 'pg_temp.temporary', 'commands_app.validate',
-                  'pg_catalog.jsonb_concat', '', 'commands_app.', 'commands_app.emit(', 'commands_app.emit()', NULL]) AS emit;
+                  'pg_catalog.jsonb_concat', '', 'commands_app.', 'commands_app.emit(', 'commands_app.emit()', 'commands_app.emit)', 'commands_app.emit(jsonb, jsonb',
+                  'commands_app.emit(jsonb, no_such_type)', 'commands_app.emit(jsonb, no_schema.t)', 'commands_app.emit(jsonb, 1 2)', 'no_schema.emit(jsonb, jsonb)', 'commands_app.none(jsonb, jsonb)',
+                  '"commands_app', 'commands_app..emit', 'no_database.commands_app.emit', 'a.b.c.d', 'a.b.c.d(jsonb, jsonb)', '4711', '-', '(jsonb, jsonb)', NULL]) AS emit;
 SELECT validate, pg_temp.said(format('SELECT asynx.create_command(%L, %L, %L, %L, %L)', 'commands no', 'default', 'e', 'commands_app.emit', validate)) AS said
 FROM unnest(ARRAY['commands_app.number', 'commands_app.emit', 'commands_app.none', 'commands_app.volatile', '']) AS validate;
 SELECT arguments, pg_temp.said(format('SELECT asynx.create_command(%s)', arguments)) AS said
@@ -110,6 +112,48 @@ CREATE FUNCTION commands_app.of_author(current jsonb, payload jsonb) RETURNS jso
 RESET ROLE;
 SELECT asynx.send('commands author', 'commands-2');
 SELECT asynx.count('commands-2', 0);
+
+-- A schema that has gone takes its functions along.
+CREATE SCHEMA commands_gone;
+CREATE FUNCTION commands_gone.emit(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS 'SELECT payload';
+SELECT FROM asynx.create_command('commands gone', 'default', 'e', 'commands_gone.emit');
+DROP SCHEMA commands_gone CASCADE;
+SELECT asynx.send('commands gone', 'commands-2');
+\echo :LAST_ERROR_SQLSTATE
+-- The same when it is a function that sends it.
+CREATE FUNCTION commands_app.sends(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN (asynx.send('commands gone', 'commands-3')).aggregate; END $$;
+SELECT FROM asynx.create_command('commands sends', 'default', 'e', 'commands_app.sends');
+SELECT asynx.send('commands sends', 'commands-2');
+\echo :LAST_ERROR_SQLSTATE
+
+-- A session knows a command as it is now, however it was changed.
+ALTER FUNCTION commands_app.validate OWNER TO CURRENT_USER;
+SELECT aggregate FROM asynx.send('commands put', 'commands-1', '{"known": 1}');
+BEGIN;
+SELECT FROM asynx.drop_command('commands put');
+SELECT FROM asynx.create_command('commands put', 'commands order', 'put otherwise', 'commands_app.emit');
+SELECT event_name FROM asynx.send('commands put', 'commands-1', '{"known": 2}');
+SAVEPOINT s;
+SELECT FROM asynx.drop_command('commands put');
+SELECT asynx.send('commands put', 'commands-1');
+ROLLBACK TO s;
+SELECT event_name FROM asynx.send('commands put', 'commands-1', '{"known": 2}');
+ROLLBACK;
+SELECT event_name FROM asynx.send('commands put', 'commands-1', '{"known": 2}');
+BEGIN;
+SELECT FROM asynx.create_command('commands passing', 'default', 'e', 'commands_app.emit');
+SELECT version > 0 AS sent FROM asynx.send('commands passing', 'commands-3');
+ROLLBACK;
+SELECT asynx.send('commands passing', 'commands-3');
+SET session_replication_role = replica;
+UPDATE asynx.commands SET event_name = 'put by hand' WHERE name = 'commands put';
+RESET session_replication_role;
+SELECT event_name FROM asynx.send('commands put', 'commands-1', '{"known": 3}');
+BEGIN;
+TRUNCATE asynx.commands;
+SELECT asynx.send('commands put', 'commands-1');
+ROLLBACK;
+SELECT event_name FROM asynx.send('commands put', 'commands-1', '{"known": 4}');
 
 -- A replaced function is the one that runs.
 SELECT aggregate FROM asynx.send('commands keep', 'commands-3', '{"n": 1}');

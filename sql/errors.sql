@@ -138,7 +138,7 @@ CREATE TEMPORARY TABLE outcomes AS SELECT function, statement, pg_temp.sqlstate_
 SELECT count(*) > 2000 AS many_calls, count(DISTINCT function) > 25 AS many_functions FROM outcomes;
 SELECT raised, left(min(statement), 200) AS example FROM outcomes
 WHERE raised !~ '^(none|SX...|22...|55006|42710|42704|42809|42601|42602|42P01|42883)$' GROUP BY raised ORDER BY raised;
--- A sequence or function that does not exist, or cannot even be a name, is PostgreSQL's to refuse.
+-- A sequence that does not exist, or cannot even be a name, is PostgreSQL's to refuse.
 SELECT DISTINCT function FROM outcomes WHERE raised ~ '^(42704|42809|42601|42602|42P01)$' ORDER BY function;
 
 -- Nothing of all that has been left.

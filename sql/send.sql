@@ -72,7 +72,7 @@ EXCEPTION WHEN query_canceled OR OTHERS THEN
 END $$;
 SELECT command, raised, said.*
 FROM unnest(ARRAY['send.reject', 'send.fail']) AS command,
-     unnest(ARRAY['P0001', '23505', '23514', 'SX002', 'SX001', 'SX003', '22012', 'P0002', 'XX000', '42501', '40001', '40P01', '53200', '57014', '57P01']) AS raised,
+     unnest(ARRAY['P0001', '23505', '23514', 'SX002', 'SX001', 'SX003', '22012', 'P0002', 'XX000', '42501', '55006', '40001', '40P01', '53200', '55P03', '57014', '57P01', 'SX009']) AS raised,
      LATERAL pg_temp.said(format($$SELECT asynx.send(%L, 'send-3', %L)$$, command, jsonb_build_object('raise', raised))) AS said
 ORDER BY command DESC, raised COLLATE "C";
 -- PostgreSQL's own detail of a violated constraint would quote the value.
@@ -148,6 +148,64 @@ CREATE FUNCTION send_app.countdown(current jsonb, payload jsonb) RETURNS jsonb L
 $$;
 SELECT FROM asynx.create_command('send.countdown', 'default', 'e', 'send_app.countdown');
 SELECT version, aggregate FROM asynx.send('send.countdown', 'send-countdown', '{"n": 3}');
+
+-- What decides on an aggregate does not change it meanwhile, in whatever way; others it may.
+CREATE FUNCTION send_app.does(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  said text;
+BEGIN
+  IF payload ? 'do' THEN
+    EXECUTE 'SELECT ' || (payload ->> 'do') INTO said;
+  END IF;
+  RETURN jsonb_build_array(said);
+END $$;
+CREATE FUNCTION send_app.does_first(current jsonb, payload jsonb) RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF payload ? 'first' THEN
+    EXECUTE 'SELECT ' || (payload ->> 'first');
+  END IF;
+  RETURN NULL;
+END $$;
+SELECT FROM asynx.create_command('send.does', 'default', 'done', 'send_app.does', 'send_app.does_first');
+SELECT version FROM asynx.send('send.does', 'send-does');
+SELECT what, said.code, said.message, said.detail
+FROM unnest(ARRAY[$$asynx.send('send.does', 'send-does')$$, $$asynx.send_many('[{"command": "send.same", "aggregate_id": "send-does"}]')$$,
+                  $$asynx.write('send-does', 'e', '1')$$, $$asynx.append('send-does', 2, 'e', '[]')$$,
+                  $$asynx.append_many('[{"aggregate_id": "send-does", "version": 2, "event_name": "e", "patch": []}]')$$,
+                  $$asynx.delete('send-does')$$, $$asynx.put_snapshot('send-does', 1, '[null]')$$,
+                  $$asynx.send('send.does', 'send-other', '{"do": "asynx.send(''send.does'', ''send-does'')"}')$$,
+                  $$asynx.send('send.does', 'send-other')$$, $$asynx.get('send-does')$$, $$asynx.preload('send-does')$$]) AS what,
+     LATERAL pg_temp.said(format($$SELECT asynx.send('send.does', 'send-does', %L)$$, jsonb_build_object('do', what))) AS said;
+SELECT said.* FROM pg_temp.said($$SELECT asynx.send('send.does', 'send-does', '{"first": "asynx.send(''send.does'', ''send-does'')"}')$$) AS said;
+-- one that does not exist yet, and with an expected version
+SELECT said.* FROM pg_temp.said($$SELECT asynx.send('send.does', 'send-unborn', '{"do": "asynx.send(''send.does'', ''send-unborn'')"}')$$) AS said;
+SELECT said.* FROM pg_temp.said($$SELECT asynx.send('send.does', 'send-unborn', '{"do": "asynx.append(''send-unborn'', 1, ''e'', ''[]'')"}', expected_version => 0)$$) AS said;
+SELECT asynx.count('send-does', 0), asynx.count('send-other', 0), asynx.exists('send-unborn');
+-- It was the decision that was refused, not the session.
+SELECT version FROM asynx.send('send.does', 'send-does');
+
+-- No text of ours carries what is in the state or the payload.
+SELECT version FROM asynx.send('send.echo', 'send-secret', '{"state": {"in": "s3cr3t"}}');
+CREATE FUNCTION pg_temp.texts(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+  message text;
+  detail text;
+  hint text;
+  context text;
+BEGIN
+  EXECUTE statement;
+  RETURN 'nothing';
+EXCEPTION WHEN OTHERS THEN
+  -- the last lines of the context are of this function and its statement
+  GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT, context = PG_EXCEPTION_CONTEXT;
+  context := split_part(context, 'SQL statement "SELECT asynx.send(', 1);
+  RETURN SQLSTATE || CASE WHEN concat(message, detail, hint, context) LIKE '%s3cr3t%' THEN ' tells it: ' || concat_ws(' / ', message, detail, hint, context) ELSE ' is silent' END;
+END $$;
+SELECT what, pg_temp.texts(format('SELECT asynx.send(%s)', what)) FROM unnest(ARRAY[
+  $$'send.fail', 'send-secret', '{"raise": "22012", "in": "s3cr3t"}'$$, $$'send.reject', 'send-secret', '{"raise": "P0001", "in": "s3cr3t"}'$$,
+  $$'send.echo', 'send-secret', '{"in": "s3cr3t"}'$$, $$'send.object', 'send-secret', '{"state": "s3cr3t"}'$$, $$'send.check', 'send-secret', '{"n": 11, "in": "s3cr3t"}'$$,
+  $$'send.same', 'send-secret', '{"in": "s3cr3t"}', expected_version => 5$$, $$'send.nested', 'send-secret', '{"other": "send-secret", "in": "s3cr3t"}'$$,
+  $$'send.does', 'send-secret', '{"do": "asynx.get(''send-none'')", "in": "s3cr3t"}'$$]) AS what;
 
 -- The log tells the truth: every state is the fold.
 SELECT e.aggregate_id, max(e.version) = count(*) AS whole, asynx.get(e.aggregate_id) = asynx.get(e.aggregate_id, max(e.version)) AS same

@@ -61,6 +61,10 @@ FROM unnest(ARRAY[NULL, '{}', '"x"', '1', '[1]', '[[]]', '[{}]', '[{"command": "
   '[{"command": "many.move", "aggregate_id": "many-a", "expected_version": 1e30}]', '[{"command": "many.move", "aggregate_id": "many-a", "id": "x"}]',
   '[{"command": "many.move", "aggregate_id": "many-a"}, {"command": "many.move", "aggregate_id": "many-b", "payload": {"amount": "x"}}]']) AS commands;
 SELECT asynx.count('many-a', 0), asynx.count('many-b', 0);
+-- What is wrong with none of them in particular names none.
+BEGIN READ ONLY;
+SELECT pg_temp.said('[{"command": "many.move", "aggregate_id": "many-a"}]');
+COMMIT;
 
 SELECT FROM asynx.drop_command('many.move');
 SELECT asynx.delete('many-a'), asynx.delete('many-b');

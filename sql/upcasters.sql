@@ -77,6 +77,28 @@ SELECT asynx.write('upcast-1', 'e', '{}');
 CREATE OR REPLACE FUNCTION upcasters_app.bad(event_name text, patch jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RAISE SQLSTATE '40001'; END $$;
 SELECT * FROM asynx.replay('upcast-1');
 \echo :LAST_ERROR_SQLSTATE
+-- So must what it returns fit the state; without an upcaster that had a say it is the patch's own failure.
+CREATE OR REPLACE FUNCTION upcasters_app.bad(event_name text, patch jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE event_name WHEN 'e3' THEN '[{"op": "remove", "path": "/none"}]' WHEN 'e4' THEN '[{"op": "test", "path": "/title", "value": "s3cr3t"}]' ELSE patch END
+$$;
+SELECT asynx.get('upcast-1');
+\echo :LAST_ERROR_SQLSTATE
+SELECT version FROM asynx.replay('upcast-1');
+\echo :LAST_ERROR_SQLSTATE
+SELECT asynx.get('upcast-1', 2);
+CREATE OR REPLACE FUNCTION upcasters_app.bad(event_name text, patch jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE event_name WHEN 'e4' THEN '[{"op": "test", "path": "/title", "value": "s3cr3t"}]' ELSE patch END
+$$;
+SELECT asynx.get('upcast-1');
+\echo :LAST_ERROR_SQLSTATE
+SELECT version FROM asynx.append('upcast-2', 1, 'e', '[{"op": "remove", "path": "/none"}]', 'upcast');
+SELECT asynx.get('upcast-2');
+\echo :LAST_ERROR_SQLSTATE
+SELECT asynx.delete('upcast-2');
+-- An upcaster that commands its own aggregate is refused.
+CREATE OR REPLACE FUNCTION upcasters_app.bad(event_name text, patch jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$ SELECT (asynx.write('upcast-1', 'e', '1')).patch $$;
+SELECT asynx.write('upcast-1', 'e', '1');
+\echo :LAST_ERROR_SQLSTATE
 DROP FUNCTION upcasters_app.bad;
 SELECT asynx.get('upcast-1');
 \echo :LAST_ERROR_SQLSTATE

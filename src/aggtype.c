@@ -12,6 +12,9 @@
  * a new type has none.  The default type exists always, so making its row, which
  * may bring a seed, needs the same look.
  *
+ * Raising a schema version locks the event table against writers, too: a command
+ * that read a state of the old version must not store its patch as one of the new.
+ *
  * Writers need their type at each call, so a session keeps those it has read.  A
  * trigger tells all sessions of a change, through an invalidation of the table's
  * relcache entry, which arrives when the change commits; writers take note of it
@@ -366,6 +369,8 @@ asynx_alter_aggregate_type(PG_FUNCTION_ARGS)
 	}
 
 	asynx_query_begin(&scope);
+	if (!PG_ARGISNULL(1))
+		(void) asynx_query_write(&LockEvents, NULL, NULL, NULL, NULL);
 	if (IsDefault(name))
 		(void) Insert(name, &initial);
 	if (asynx_query_write(&UpdateType, values, nulls, NULL, NULL) == 0)

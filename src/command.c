@@ -7,7 +7,8 @@
  * lock to the end of the transaction, so commands on one aggregate are serial and
  * its patches always fit; commands on others do not wait.  append() takes no such
  * lock; if one gets ahead, a command that did not say which version it expects
- * looks and decides again.
+ * looks and decides again.  What decides must not change the aggregate itself, by
+ * a command or by append(): that is refused.
  *
  * With an id, a command that was carried out before is found again.  What it
  * decides must then be what is stored; deciding has no side effects (handler.c).
@@ -32,6 +33,15 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 #include "value.h"
+
+/* Which transaction stored a version. */
+static AsynxQuery SelectWriter = {
+	.sql = ASYNX_SQL("SELECT e.xmin FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.version OPERATOR(pg_catalog.=) $2"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
 
 /* The state that the request wants, after another or, with NULL, as the first. */
 static Jsonb *
@@ -150,6 +160,22 @@ CheckSeed(const AsynxWrite *request, const AsynxType *seen)
 		asynx_store_refuse_moved(request->aggregate_id);
 }
 
+/* Under REPEATABLE READ: raises 40001 if the type's upcasters are others than the fold used. */
+static void
+CheckUpcasters(const AsynxWrite *request, const AsynxAggregate *seen)
+{
+	bool		same;
+
+	if (!IsolationUsesXactSnapshot())
+		return;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	same = asynx_upcasters_still(seen->type, &seen->upcasters);
+	PopActiveSnapshot();
+	if (!same)
+		asynx_store_refuse_moved(request->aggregate_id);
+}
+
 /* Reads the aggregate as it is; one that does not exist begins with its type's seed. */
 static void
 LoadCurrent(const AsynxWrite *request, AsynxAggregate *current)
@@ -158,7 +184,10 @@ LoadCurrent(const AsynxWrite *request, AsynxAggregate *current)
 
 	asynx_replay_aggregate(request->aggregate_id, ASYNX_REPLAY_ALL, current);
 	if (current->exists)
+	{
+		CheckUpcasters(request, current);
 		return;
+	}
 
 	ReadType(request, &type);
 	CheckSeed(request, &type);
@@ -262,6 +291,54 @@ Look(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *written)
 	return repeated;
 }
 
+/* The same; functions of the user's that run on the way cannot get the aggregate's lock. */
+static bool
+LookAlone(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *written)
+{
+	AsynxDecisionUnderWay decision;
+	volatile bool repeated = false;
+
+	asynx_lock_begin_decision(&decision, request->aggregate_id);
+	PG_TRY();
+	{
+		repeated = Look(request, current, written);
+	}
+	PG_FINALLY();
+	{
+		asynx_lock_end_decision(&decision);
+	}
+	PG_END_TRY();
+	return repeated;
+}
+
+/* Row function of SelectWriter: is it the current transaction? */
+static bool
+GetOwn(TupleTableSlot *slot, void *arg)
+{
+	bool		isnull;
+
+	*(bool *) arg = TransactionIdIsCurrentTransactionId(
+		DatumGetTransactionId(slot_getattr(slot, 1, &isnull)));
+	return false;
+}
+
+/*
+ * Raises pipeline_failed if it was the decision itself that took the version, by
+ * append(): it would do so again each time.
+ */
+static void
+CheckNotOwn(const text *aggregate_id, int64 version)
+{
+	Datum		values[] = {PointerGetDatum(aggregate_id), Int64GetDatum(version)};
+	bool		own = false;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) asynx_query_read(&SelectWriter, values, NULL, GetOwn, &own);
+	PopActiveSnapshot();
+	if (own)
+		asynx_lock_refuse_change(aggregate_id);
+}
+
 /*
  * Stores a new state of an aggregate as an event, or finds the event that the
  * request repeats.  Raises queue_full, version_conflict, document_limit, 22023,
@@ -278,13 +355,14 @@ asynx_command_run(const AsynxWrite *request, AsynxWritten *written)
 	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (Look(request, &current, written))
+		if (LookAlone(request, &current, written))
 			return;
-		if (!AppendChange(request, &current, written))
-			continue;
-
-		MaybeSnapshot(request, &current, written);
-		return;
+		if (AppendChange(request, &current, written))
+		{
+			MaybeSnapshot(request, &current, written);
+			return;
+		}
+		CheckNotOwn(request->aggregate_id, current.version + 1);
 	}
 	asynx_store_refuse_attempts(request->aggregate_id);
 }

@@ -5,17 +5,42 @@
  * Both functions of a command belong to one role, its owner, as which they run
  * (handler.c).  The type must exist when the command is made; whether it still
  * does is seen when the first event of an aggregate is stored.
+ *
+ * A session keeps the commands that it has read.  A trigger tells all sessions of a
+ * change, through an invalidation of the table's relcache entry, as it does for
+ * types (aggtype.c).  That the functions still are what they were, and whose, is
+ * seen at each call (handler.c).
  */
 #include "asynx.h"
 
+#include "access/xact.h"
 #include "aggtype.h"
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "definition.h"
 #include "errors.h"
 #include "query.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
+
+/* A command that this session has read. */
+typedef struct KnownCommand
+{
+	char		name[ASYNX_MAX_NAME_BYTES + 1];	/* hash key */
+	AsynxDefinition definition; /* without its name */
+} KnownCommand;
+
+/* The commands that this session has read, and the memory they live in. */
+static HTAB *KnownCommands = NULL;
+static MemoryContext KnownCommandsContext = NULL;
+
+/* Has one been changed since? */
+static bool KnownCommandsStale = true;
 
 const AsynxSignature asynx_validate_signature = {
 	.purpose = "validate function",
@@ -90,15 +115,120 @@ RefuseUnknown(const text *name)
 			 errhint("Create it with asynx.create_command().")));
 }
 
+/* Relcache callback: some table was changed; only that of the commands is told so on purpose. */
+static void
+ForgetKnownCommands(Datum arg, Oid relation)
+{
+	(void) arg;
+	(void) relation;
+	KnownCommandsStale = true;
+}
+
+/* Begins with no known commands. */
+static void
+ResetKnownCommands(void)
+{
+	HASHCTL		control = {
+		.keysize = sizeof(((KnownCommand *) NULL)->name),
+		.entrysize = sizeof(KnownCommand),
+	};
+
+	if (KnownCommandsContext == NULL)
+	{
+		KnownCommandsContext = AllocSetContextCreate(CacheMemoryContext, "asynx commands",
+													 ALLOCSET_SMALL_SIZES);
+		CacheRegisterRelcacheCallback(ForgetKnownCommands, (Datum) 0);
+	}
+
+	KnownCommands = NULL;
+	MemoryContextReset(KnownCommandsContext);
+	control.hcxt = KnownCommandsContext;
+	KnownCommands = hash_create("asynx commands", 16, &control,
+								HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	KnownCommandsStale = false;
+}
+
+/* A copy of a string, NULL for NULL. */
+static const char *
+CopyString(const char *string)
+{
+	return string != NULL ? pstrdup(string) : NULL;
+}
+
+/* Copies a definition, but for the command's name, into the current memory context. */
+static void
+Copy(AsynxDefinition *copy, const AsynxDefinition *definition)
+{
+	copy->aggregate_type = DatumGetTextPCopy(PointerGetDatum(definition->aggregate_type));
+	copy->event_name = DatumGetTextPCopy(PointerGetDatum(definition->event_name));
+	copy->validate.name = CopyString(definition->validate.name);
+	copy->emit.name = pstrdup(definition->emit.name);
+	copy->emit.owner = copy->validate.owner = pstrdup(definition->emit.owner);
+	copy->snapshot = definition->snapshot;
+}
+
+/* Is the command known, and not out of date?  Under REPEATABLE READ none is. */
+static bool
+FindKnown(const char *name, AsynxDefinition *definition)
+{
+	const KnownCommand *known;
+
+	if (IsolationUsesXactSnapshot())
+		return false;
+
+	AcceptInvalidationMessages();
+	if (KnownCommandsStale)
+		ResetKnownCommands();
+	known = hash_search(KnownCommands, name, HASH_FIND, NULL);
+	if (known != NULL)
+		Copy(definition, &known->definition);
+	return known != NULL;
+}
+
+/* Remembers a command that was just read, unless it has been changed meanwhile. */
+static void
+Remember(const char *name, const AsynxDefinition *definition)
+{
+	MemoryContext caller;
+	AsynxDefinition copy = {.name = NULL};
+	KnownCommand *known;
+
+	if (IsolationUsesXactSnapshot() || KnownCommandsStale)
+		return;
+
+	caller = MemoryContextSwitchTo(KnownCommandsContext);
+	Copy(&copy, definition);
+	MemoryContextSwitchTo(caller);
+	known = hash_search(KnownCommands, name, HASH_ENTER, NULL);
+	known->definition = copy;
+}
+
 /* Reads a command; raises 22023 if it does not exist. */
-void
-asynx_definition_read(const text *name, AsynxDefinition *definition)
+static void
+Read(const text *name, AsynxDefinition *definition)
 {
 	Datum		values[] = {PointerGetDatum(name)};
+	bool		found;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	found = asynx_query_read(&SelectCommand, values, NULL, GetDefinition, definition) > 0;
+	PopActiveSnapshot();
+	if (!found)
+		RefuseUnknown(name);
+}
+
+/* Finds a command, in memory of the caller's; raises 22023 if it does not exist. */
+void
+asynx_definition_find(const text *name, AsynxDefinition *definition)
+{
+	char		key[ASYNX_MAX_NAME_BYTES + 1];
 
 	definition->name = name;
-	if (asynx_query_read(&SelectCommand, values, NULL, GetDefinition, definition) == 0)
-		RefuseUnknown(name);
+	text_to_cstring_buffer(name, key, sizeof(key));
+	if (FindKnown(key, definition))
+		return;
+	Read(name, definition);
+	Remember(key, definition);
 }
 
 /* Finds the functions for the caller; raises what speaks against them. */
@@ -158,6 +288,7 @@ Insert(const AsynxDefinition *definition)
 
 PG_FUNCTION_INFO_V1(asynx_create_command);
 PG_FUNCTION_INFO_V1(asynx_drop_command);
+PG_FUNCTION_INFO_V1(asynx_command_changed);
 
 /* asynx.create_command(name, aggregate_type, event_name, emit, validate, snapshot) returns void */
 Datum
@@ -204,4 +335,17 @@ asynx_drop_command(PG_FUNCTION_ARGS)
 	asynx_query_end(&scope);
 
 	PG_RETURN_VOID();
+}
+
+/* asynx.command_changed() returns trigger: tells all sessions to read their commands again. */
+Datum
+asynx_command_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("\"asynx.command_changed\" can only be called as a trigger")));
+
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
 }

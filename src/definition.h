@@ -22,7 +22,7 @@ typedef struct AsynxDefinition
 extern const AsynxSignature asynx_validate_signature;
 extern const AsynxSignature asynx_emit_signature;
 
-/* Runs within a query scope, under the active snapshot. */
-extern void asynx_definition_read(const text *name, AsynxDefinition *definition);
+/* Runs within a query scope; needs no active snapshot. */
+extern void asynx_definition_find(const text *name, AsynxDefinition *definition);
 
 #endif							/* ASYNX_DEFINITION_H */

@@ -154,36 +154,6 @@ Enter(const char *name)
 	return resolved;
 }
 
-/* The function with that signature, InvalidOid if there is none. */
-static Oid
-FindBySignature(const char *signature)
-{
-	LOCAL_FCINFO(fcinfo, 1);
-	FmgrInfo	flinfo;
-	Datum		function;
-
-	fmgr_info(F_TO_REGPROCEDURE, &flinfo);
-	InitFunctionCallInfoData(*fcinfo, &flinfo, 1, InvalidOid, NULL, NULL);
-	fcinfo->args[0].value = CStringGetTextDatum(signature);
-	fcinfo->args[0].isnull = false;
-	function = FunctionCallInvoke(fcinfo);
-	return fcinfo->isnull ? InvalidOid : DatumGetObjectId(function);
-}
-
-/* The function that the name, with or without argument types, means to the caller. */
-static Oid
-FindByName(const char *given, const AsynxSignature *signature)
-{
-	size_t		len = strlen(given);
-	List	   *names;
-
-	if (len > 0 && given[len - 1] == ')')
-		return FindBySignature(given);
-
-	names = textToQualifiedNameList(cstring_to_text(given));
-	return LookupFuncName(names, signature->nargs, signature->argtypes, true);
-}
-
 /* The argument types as text, for messages. */
 static char *
 DescribeArguments(const AsynxSignature *signature)
@@ -206,6 +176,86 @@ RefuseMissing(const AsynxSignature *signature, const char *name)
 			(errcode(ERRCODE_ASYNX_HANDLER_MISSING),
 			 errmsg("%s \"%s\" does not exist", signature->purpose, name),
 			 errdetail("Its arguments must be (%s).", DescribeArguments(signature))));
+}
+
+/* Raises 22023 for a text that is no function's name. */
+pg_noreturn static void
+RefuseName(const AsynxSignature *signature, const char *name, const ErrorData *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("\"%s\" is not the name of a function", name),
+			 errdetail("The server says: %s.", why->message),
+			 errhint("Give a name like app.f or a signature like app.f(%s).",
+					 DescribeArguments(signature))));
+}
+
+/* Throws what looking a function up raised, as what it means here. */
+pg_noreturn static void
+RethrowLookup(const AsynxSignature *signature, const char *name)
+{
+	ErrorData  *error = CopyErrorData();
+
+	FlushErrorState();
+	switch (error->sqlerrcode)
+	{
+		case ERRCODE_UNDEFINED_FUNCTION:
+		case ERRCODE_UNDEFINED_OBJECT:
+		case ERRCODE_UNDEFINED_SCHEMA:
+			RefuseMissing(signature, name);
+			break;
+		case ERRCODE_INVALID_NAME:
+		case ERRCODE_SYNTAX_ERROR:
+		case ERRCODE_INVALID_TEXT_REPRESENTATION:
+		case ERRCODE_FEATURE_NOT_SUPPORTED: /* another database's */
+			RefuseName(signature, name, error);
+			break;
+	}
+	ReThrowError(error);
+}
+
+/* The function with that signature; raises undefined_function and more. */
+static Oid
+FindBySignature(const char *signature)
+{
+	return DatumGetObjectId(OidFunctionCall1(F_REGPROCEDUREIN, CStringGetDatum(signature)));
+}
+
+/* The function with that name and the arguments that are needed; InvalidOid if there is none. */
+static Oid
+FindByPlainName(const char *name, const AsynxSignature *signature)
+{
+	List	   *names = textToQualifiedNameList(cstring_to_text(name));
+
+	return LookupFuncName(names, signature->nargs, signature->argtypes, true);
+}
+
+/*
+ * The function that the name, with or without argument types, means to the current
+ * user.  Raises handler_missing, or 22023 for what cannot be a name.
+ */
+static Oid
+FindFunction(const char *name, const AsynxSignature *signature)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	size_t		len = strlen(name);
+	volatile Oid function = InvalidOid;
+
+	PG_TRY();
+	{
+		function = len > 0 && name[len - 1] == ')' ?
+			FindBySignature(name) : FindByPlainName(name, signature);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		RethrowLookup(signature, name);
+	}
+	PG_END_TRY();
+
+	if (!OidIsValid(function))
+		RefuseMissing(signature, name);
+	return function;
 }
 
 /* Raises 42P17 with what is wrong with the function. */
@@ -285,17 +335,15 @@ OwnerOf(Oid function)
  * Finds a function for the one who registers it, by a name ("app.f") or a
  * signature ("app.f(jsonb, jsonb)"); "found" gets what is to be stored.
  *
- * Raises handler_missing, 42P17 if it is not declared as needed, or 42501
- * unless the current user has the privileges of its owner.
+ * Raises handler_missing, 22023 for what cannot be a name, 42P17 if it is not
+ * declared as needed, or 42501 unless the current user has the privileges of its owner.
  */
 void
 asynx_handler_find(const char *given, const AsynxSignature *signature, AsynxFunction *found)
 {
-	Oid			function = FindByName(given, signature);
+	Oid			function = FindFunction(given, signature);
 	Oid			owner;
 
-	if (!OidIsValid(function))
-		RefuseMissing(signature, given);
 	CheckArguments(function, given, signature);
 
 	owner = OwnerOf(function);
@@ -311,10 +359,7 @@ asynx_handler_find(const char *given, const AsynxSignature *signature, AsynxFunc
 static void
 Resolve(Resolved *resolved, const AsynxFunction *function, const AsynxSignature *signature)
 {
-	resolved->function = FindBySignature(function->name);
-	if (!OidIsValid(resolved->function))
-		RefuseMissing(signature, function->name);
-
+	resolved->function = FindFunction(function->name, signature);
 	resolved->role = get_role_oid(function->owner, true);
 	if (!OidIsValid(resolved->role))
 		ereport(ERROR,
@@ -445,10 +490,16 @@ PassesUnchanged(const ErrorData *error)
 		error->sqlerrcode == ERRCODE_ASYNX_HANDLER_MISSING;
 }
 
-/* An error as the cause of another: its SQLSTATE and its message. */
+/*
+ * An error as the cause of another: its SQLSTATE and its message, and for a failure
+ * that already was explained in its turn, what that was caused by.
+ */
 char *
 asynx_handler_cause(const ErrorData *error)
 {
+	if (error->sqlerrcode == ERRCODE_ASYNX_PIPELINE_FAILED && error->detail != NULL)
+		return psprintf("%s: %s (%s)", unpack_sql_state(error->sqlerrcode), error->message,
+						error->detail);
 	return psprintf("%s: %s", unpack_sql_state(error->sqlerrcode), error->message);
 }
 

@@ -13,6 +13,10 @@
  * ranks, so that two of them never wait for each other.
  *
  * append() does not take it: the primary key decides its races.
+ *
+ * While a command's functions decide on an aggregate, what they call in the same
+ * session must not change it under their hands, though the lock would let it: the
+ * lock is then refused to the session that holds it.
  */
 #include "asynx.h"
 
@@ -26,6 +30,9 @@
 #include "utils/builtins.h"
 
 #define ASYNX_LOCK_CLASS 0xA5
+
+/* The innermost decision under way in this session; NULL for none. */
+static const AsynxDecisionUnderWay *UnderWay = NULL;
 
 /* What the lock of an aggregate is known by; the order in which several are to be taken. */
 uint64
@@ -45,22 +52,74 @@ SetTag(LOCKTAG *tag, const text *aggregate_id)
 						 ASYNX_LOCK_CLASS);
 }
 
+/* Begins a decision on an aggregate whose lock is held. */
+void
+asynx_lock_begin_decision(AsynxDecisionUnderWay *decision, const text *aggregate_id)
+{
+	decision->rank = asynx_lock_rank(aggregate_id);
+	decision->outer = UnderWay;
+	UnderWay = decision;
+}
+
+/* Ends it, also after an error. */
+void
+asynx_lock_end_decision(const AsynxDecisionUnderWay *decision)
+{
+	UnderWay = decision->outer;
+}
+
+/* Does this session decide on the aggregate? */
+static bool
+IsUnderWay(const text *aggregate_id)
+{
+	const AsynxDecisionUnderWay *decision;
+
+	for (decision = UnderWay; decision != NULL; decision = decision->outer)
+	{
+		if (decision->rank == asynx_lock_rank(aggregate_id))
+			return true;
+	}
+	return false;
+}
+
+/* Raises pipeline_failed if this session decides on the aggregate. */
+static void
+CheckNotUnderWay(const text *aggregate_id)
+{
+	if (IsUnderWay(aggregate_id))
+		asynx_lock_refuse_change(aggregate_id);
+}
+
+/* Raises pipeline_failed: a function that decides on the aggregate changes it. */
+void
+asynx_lock_refuse_change(const text *aggregate_id)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ASYNX_PIPELINE_FAILED),
+			 errmsg("aggregate \"%s\" cannot be changed by a function that decides on it",
+					text_to_cstring(aggregate_id)),
+			 errhint("What the function returns is the change.")));
+}
+
 /* Waits for the aggregate's lock and keeps it to the end of the transaction. */
 void
 asynx_lock_aggregate(const text *aggregate_id)
 {
 	LOCKTAG		tag;
 
+	CheckNotUnderWay(aggregate_id);
 	SetTag(&tag, aggregate_id);
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
 }
 
-/* Takes the aggregate's lock if nobody has it; false if somebody does. */
+/* Takes the aggregate's lock if nobody has it; false if somebody does, or decides on it. */
 bool
 asynx_lock_aggregate_if_free(const text *aggregate_id)
 {
 	LOCKTAG		tag;
 
+	if (IsUnderWay(aggregate_id))
+		return false;
 	SetTag(&tag, aggregate_id);
 	return LockAcquire(&tag, ExclusiveLock, false, true) != LOCKACQUIRE_NOT_AVAIL;
 }
@@ -72,6 +131,7 @@ asynx_lock_aggregate_if_free(const text *aggregate_id)
 void
 asynx_lock_aggregate_queued(const text *aggregate_id)
 {
+	CheckNotUnderWay(aggregate_id);
 	if (asynx_lock_aggregate_if_free(aggregate_id))
 		return;
 

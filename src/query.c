@@ -8,7 +8,10 @@
  *	  come later than events do.
  *
  * 2. Statements act as the owner of the tables, between asynx_query_begin() and
- *	  asynx_query_end(); nothing of the user's runs in between.
+ *	  asynx_query_end().  What of the user's runs in between, functions of commands
+ *	  and upcasters, does so as their owner and behind the fence (handler.c); the
+ *	  triggers and index expressions that somebody put on the tables run as the
+ *	  tables' owner, who let him.
  *
  * 3. Rows go from the executor straight to a function of the caller, without a
  *	  tuple table, so that reading a long stream takes constant memory.

@@ -8,7 +8,9 @@
  * one too many is not let in.  Aggregates are spread over asynx.shards shards by
  * the hash of their lock; the databases of a cluster share the shards.
  *
- * A queue is an atomic counter.  A backend waits in one queue at a time and
+ * A queue is an atomic counter, which never shows more than are let in: who is
+ * refused leaves it untouched, so nobody is refused because of somebody refused.
+ * A backend waits in one queue at a time and
  * remembers which, so a place is given back also by an error (the end of the
  * transaction or subtransaction), by termination (which aborts the transaction,
  * and before_shmem_exit) and by a crash (the memory is made anew).
@@ -57,13 +59,26 @@ LeaveAtExit(int code, Datum arg)
 	asynx_queue_leave();
 }
 
+/* Raises the counter by 1 unless that would be more than the bound; 0 is no bound. */
+static bool
+TakePlace(pg_atomic_uint32 *queue, uint32 bound)
+{
+	uint32		waiting = pg_atomic_read_u32(queue);
+
+	do
+	{
+		if (bound > 0 && waiting >= bound)
+			return false;
+	} while (!pg_atomic_compare_exchange_u32(queue, &waiting, waiting + 1));
+	return true;
+}
+
 /* Takes a place in the queue for this hash; false if it is full. */
 bool
 asynx_queue_enter(uint64 hash)
 {
 	static bool registered = false;
 	pg_atomic_uint32 *queue;
-	uint32		before;
 
 	if (Waiting == NULL)
 		return true;
@@ -75,13 +90,10 @@ asynx_queue_enter(uint64 hash)
 	}
 
 	queue = &Waiting[hash % asynx_shards];
-	before = pg_atomic_fetch_add_u32(queue, 1);
+	if (!TakePlace(queue, (uint32) asynx_queue_depth))
+		return false;
 	Mine = queue;
-	if (asynx_queue_depth == 0 || before < (uint32) asynx_queue_depth)
-		return true;
-
-	asynx_queue_leave();
-	return false;
+	return true;
 }
 
 /* Gives the place back, if this backend has one; called at every abort. */

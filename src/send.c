@@ -29,7 +29,6 @@
 #include "query.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
-#include "utils/snapmgr.h"
 #include "utils/tuplestore.h"
 
 /* What send() is asked to do. */
@@ -174,9 +173,7 @@ Send(Sending *sending, AsynxWritten *written)
 		.arg = sending,
 	};
 
-	PushActiveSnapshot(GetTransactionSnapshot());
-	asynx_definition_read(sending->command, &sending->definition);
-	PopActiveSnapshot();
+	asynx_definition_find(sending->command, &sending->definition);
 
 	sending->write.event_name = sending->definition.event_name;
 	sending->write.aggregate_type = sending->definition.aggregate_type;
@@ -261,6 +258,7 @@ ReadSendings(const Jsonb *commands, Sendings *sendings)
 	asynx_elements_begin(&cursor, &root);
 	for (sendings->current = 0; asynx_cursor_next(&cursor, &element); sendings->current++)
 		ReadSending(&element, &sendings->items[sendings->current]);
+	sendings->current = -1;
 }
 
 /* Error context: which element of the array. */
@@ -295,9 +293,12 @@ LockAggregates(Sendings *sendings)
 		sorted[i] = &sendings->items[i];
 	qsort(sorted, sendings->count, sizeof(Sending *), CompareRanks);
 
-	sendings->current = -1;
 	for (i = 0; i < sendings->count; i++)
+	{
+		sendings->current = sorted[i] - sendings->items;
 		asynx_lock_aggregate_queued(sorted[i]->write.aggregate_id);
+	}
+	sendings->current = -1;
 	pfree(sorted);
 }
 
@@ -320,6 +321,7 @@ SendAll(Sendings *sendings, ReturnSetInfo *result)
 		tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 		MemoryContextReset(scratch);
 	}
+	sendings->current = -1;
 
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(scratch);

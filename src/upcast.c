@@ -16,7 +16,9 @@
  * 3. Registering or dropping an upcaster below the type's schema version changes
  *	  what stored events mean: the event table is locked against writers, and the
  *	  snapshots of the type go.  A reader that upcast and wants to leave a snapshot
- *	  makes sure that the upcasters still are those it used (snapshot.c).
+ *	  makes sure that the upcasters still are those it used (snapshot.c).  They are
+ *	  known by their names: a function that is replaced under its name breaks the
+ *	  promise it made by being IMMUTABLE, and the snapshots that it made stay.
  */
 #include "asynx.h"
 

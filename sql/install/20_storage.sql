@@ -153,6 +153,25 @@ COMMENT ON TABLE asynx.commands IS
   'Named pairs of functions: validate rejects a command, emit computes the new state.';
 COMMENT ON COLUMN asynx.commands.owner IS 'Role that owns the functions and as which they run.';
 
+CREATE FUNCTION asynx.command_changed() RETURNS trigger
+  AS 'MODULE_PATHNAME', 'asynx_command_changed'
+  LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION asynx.command_changed() IS
+  'Trigger: tells all sessions that what they know of commands is out of date.';
+REVOKE ALL ON FUNCTION asynx.command_changed() FROM PUBLIC;
+
+-- always, as for types
+CREATE TRIGGER command_changed AFTER INSERT OR UPDATE OR DELETE ON asynx.commands
+  FOR EACH ROW EXECUTE FUNCTION asynx.command_changed();
+ALTER TABLE asynx.commands ENABLE ALWAYS TRIGGER command_changed;
+COMMENT ON TRIGGER command_changed ON asynx.commands IS
+  'Tells all sessions that a command was created or dropped.';
+CREATE TRIGGER commands_truncated AFTER TRUNCATE ON asynx.commands
+  FOR EACH STATEMENT EXECUTE FUNCTION asynx.command_changed();
+ALTER TABLE asynx.commands ENABLE ALWAYS TRIGGER commands_truncated;
+COMMENT ON TRIGGER commands_truncated ON asynx.commands IS
+  'Tells all sessions that the commands are gone.';
+
 CREATE TABLE asynx.subscriptions (
   name           text COLLATE "C" PRIMARY KEY,
   pattern        text COLLATE "C",
