@@ -45,6 +45,7 @@ ROOMS = \
 	send \
 	shmem \
 	snapshot \
+	states \
 	store \
 	tips \
 	upcast \
@@ -83,6 +84,7 @@ REGRESS = \
 	send \
 	send_many \
 	send_memory \
+	send_states \
 	snapshots \
 	state \
 	topic \
@@ -106,6 +108,7 @@ ISOLATION = \
 	repeat_in_flight \
 	send_append \
 	send_delete \
+	send_known \
 	send_many_opposite \
 	send_send \
 	snapshot_delete \

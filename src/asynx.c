@@ -19,6 +19,7 @@
 #include "query.h"
 #include "queue.h"
 #include "shmem.h"
+#include "states.h"
 #include "tips.h"
 
 PG_MODULE_MAGIC;
@@ -33,6 +34,7 @@ AtXactEnd(XactEvent event, void *arg)
 	asynx_inflight_at_xact_end(event);
 	asynx_erasures_at_xact_end(event);
 	asynx_tips_at_xact_end(event);
+	asynx_states_at_xact_end(event);
 	asynx_guard_restore();
 	asynx_queue_leave();
 }
@@ -44,6 +46,7 @@ AtSubXactEnd(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
 	(void) arg;
 	asynx_inflight_at_subxact_end(event, mine, parent);
 	asynx_tips_at_subxact_end(event);
+	asynx_states_at_subxact_end(event);
 	if (event != SUBXACT_EVENT_ABORT_SUB)
 		return;
 	asynx_guard_restore();

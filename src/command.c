@@ -29,6 +29,7 @@
 #include "query.h"
 #include "replay.h"
 #include "snapshot.h"
+#include "states.h"
 #include "store.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -176,13 +177,19 @@ CheckUpcasters(const AsynxWrite *request, const AsynxAggregate *seen)
 		asynx_store_refuse_moved(request->aggregate_id);
 }
 
-/* Reads the aggregate as it is; one that does not exist begins with its type's seed. */
+/*
+ * Reads the aggregate as it is, from where this session left it if it did; one that
+ * does not exist begins with its type's seed.
+ */
 static void
 LoadCurrent(const AsynxWrite *request, AsynxAggregate *current)
 {
 	AsynxType	type;
 
-	asynx_replay_aggregate(request->aggregate_id, ASYNX_REPLAY_ALL, current);
+	if (asynx_states_find(request->aggregate_id, current))
+		asynx_replay_onward(request->aggregate_id, current);
+	else
+		asynx_replay_aggregate(request->aggregate_id, ASYNX_REPLAY_ALL, current);
 	if (current->exists)
 	{
 		CheckUpcasters(request, current);
@@ -249,25 +256,31 @@ AppendChange(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *w
 	return true;
 }
 
-/* Leaves a snapshot if the request or the type's policy wants one. */
-static void
-MaybeSnapshot(const AsynxWrite *request, AsynxAggregate *current, const AsynxWritten *written)
+/* Brings the aggregate to the event that was stored; false if that is of another schema version. */
+static bool
+Advance(AsynxAggregate *current, const AsynxWritten *written)
 {
-	int64		version = written->event.version;
-	bool		due = current->snapshot_every > 0 && version % current->snapshot_every == 0;
-
-	if (!request->snapshot && !due && !current->upcast)
-		return;
-
-	/* the type's schema version was raised meanwhile: the state is not of the new one */
 	if (current->exists && written->event.schema_version != current->schema_version)
-		return;
+		return false;
 
-	current->version = version;
+	current->exists = true;
+	current->type = written->event.aggregate_type;
+	current->version = written->event.version;
 	current->position = written->event.position;
 	current->schema_version = written->event.schema_version;
 	current->state = written->aggregate;
-	asynx_snapshot_save(request->aggregate_id, current);
+	return true;
+}
+
+/* Leaves a snapshot if the request or the type's policy wants one. */
+static void
+MaybeSnapshot(const AsynxWrite *request, const AsynxAggregate *current)
+{
+	bool		due = current->snapshot_every > 0 &&
+		current->version % current->snapshot_every == 0;
+
+	if (request->snapshot || due || current->upcast)
+		asynx_snapshot_save(request->aggregate_id, current);
 }
 
 /*
@@ -354,15 +367,23 @@ asynx_command_run(const AsynxWrite *request, AsynxWritten *written)
 
 	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
 	{
+		AsynxErasuresMark mark = asynx_erasures_mark();
+
 		CHECK_FOR_INTERRUPTS();
 		if (LookAlone(request, &current, written))
 			return;
-		if (AppendChange(request, &current, written))
+		if (!AppendChange(request, &current, written))
 		{
-			MaybeSnapshot(request, &current, written);
-			return;
+			CheckNotOwn(request->aggregate_id, current.version + 1);
+			continue;
 		}
-		CheckNotOwn(request->aggregate_id, current.version + 1);
+
+		if (Advance(&current, written))
+		{
+			MaybeSnapshot(request, &current);
+			asynx_states_remember(request->aggregate_id, &current, &mark);
+		}
+		return;
 	}
 	asynx_store_refuse_attempts(request->aggregate_id);
 }

@@ -323,18 +323,11 @@ FindStart(const text *aggregate_id, int64 to_version, AsynxAggregate *aggregate)
 	return aggregate->exists;
 }
 
-/*
- * Rebuilds an aggregate at "to_version", or at its last version if that is
- * lower; the caller looks at "exists" and "version".  Raises what the patches
- * raise, with the event in the context.
- */
-void
-asynx_replay_aggregate(const text *aggregate_id, int64 to_version, AsynxAggregate *aggregate)
+/* Brings an aggregate from where it is to "to_version", or to its last version. */
+static void
+FoldOn(const text *aggregate_id, int64 to_version, AsynxAggregate *aggregate)
 {
 	Fold		fold;
-
-	if (!FindStart(aggregate_id, to_version, aggregate) || aggregate->version == to_version)
-		return;
 
 	BeginFold(&fold, aggregate_id, aggregate);
 	RunFold(&fold, &SelectPatches, FoldPatch, to_version);
@@ -345,6 +338,25 @@ asynx_replay_aggregate(const text *aggregate_id, int64 to_version, AsynxAggregat
 		aggregate->state = asynx_doc_jsonb(fold.doc);
 	}
 	EndFold(&fold);
+}
+
+/*
+ * Rebuilds an aggregate at "to_version", or at its last version if that is
+ * lower; the caller looks at "exists" and "version".  Raises what the patches
+ * raise, with the event in the context.
+ */
+void
+asynx_replay_aggregate(const text *aggregate_id, int64 to_version, AsynxAggregate *aggregate)
+{
+	if (FindStart(aggregate_id, to_version, aggregate) && aggregate->version < to_version)
+		FoldOn(aggregate_id, to_version, aggregate);
+}
+
+/* Brings an aggregate that somebody knew at a version to its last one. */
+void
+asynx_replay_onward(const text *aggregate_id, AsynxAggregate *aggregate)
+{
+	FoldOn(aggregate_id, ASYNX_REPLAY_ALL, aggregate);
 }
 
 /*

@@ -30,6 +30,7 @@ typedef struct AsynxAggregate
 /* These run within a query scope, under the active snapshot. */
 extern void asynx_replay_aggregate(const text *aggregate_id, int64 to_version,
 								   AsynxAggregate *aggregate);
+extern void asynx_replay_onward(const text *aggregate_id, AsynxAggregate *aggregate);
 extern void asynx_replay_aggregate_at(const text *aggregate_id, int64 version,
 									  AsynxAggregate *aggregate);
 pg_noreturn extern void asynx_replay_refuse_unknown(const text *aggregate_id);

@@ -47,6 +47,7 @@ my %explained = (
 	'SX001' => 'aggregate_not_found',
 	'SX002' => 'validation_failed',
 	'SX003' => 'version_conflict',
+	'SX009' => 'handler_missing',
 	'SX010' => 'pattern_empty',
 	'SX014' => 'invalid_patch',
 	'SX015' => 'patch_failed',

@@ -113,7 +113,7 @@ CREATE FUNCTION asynx.type_changed() RETURNS trigger
   AS 'MODULE_PATHNAME', 'asynx_type_changed'
   LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION asynx.type_changed() IS
-  'Trigger: tells all sessions that what they know of aggregate types is out of date.';
+  'Trigger: tells all sessions that what they know of aggregate types and their upcasters is out of date.';
 REVOKE ALL ON FUNCTION asynx.type_changed() FROM PUBLIC;
 
 -- always, that is also when rows come by logical replication
@@ -139,6 +139,18 @@ COMMENT ON TABLE asynx.upcasters IS
   'Functions that bring patches of an older schema version one version up.';
 COMMENT ON COLUMN asynx.upcasters.function IS 'Qualified signature, resolved at use.';
 COMMENT ON COLUMN asynx.upcasters.owner IS 'Role that owns the function and as which it runs.';
+
+-- always, as for types
+CREATE TRIGGER upcaster_changed AFTER INSERT OR UPDATE OR DELETE ON asynx.upcasters
+  FOR EACH ROW EXECUTE FUNCTION asynx.type_changed();
+ALTER TABLE asynx.upcasters ENABLE ALWAYS TRIGGER upcaster_changed;
+COMMENT ON TRIGGER upcaster_changed ON asynx.upcasters IS
+  'Tells all sessions that an upcaster was created or dropped.';
+CREATE TRIGGER upcasters_truncated AFTER TRUNCATE ON asynx.upcasters
+  FOR EACH STATEMENT EXECUTE FUNCTION asynx.type_changed();
+ALTER TABLE asynx.upcasters ENABLE ALWAYS TRIGGER upcasters_truncated;
+COMMENT ON TRIGGER upcasters_truncated ON asynx.upcasters IS
+  'Tells all sessions that the upcasters are gone.';
 
 CREATE TABLE asynx.commands (
   name           text COLLATE "C" PRIMARY KEY,
