@@ -11,7 +11,7 @@ use Exporter 'import';
 use POSIX ();
 use Time::HiRes qw(sleep);
 
-our @EXPORT = qw(prepare_message_db empty_tables pgbench rates_and_times $patch);
+our @EXPORT = qw(prepare_message_db empty_tables pgbench rates_and_times slurp $patch);
 
 # Two operations and 150 bytes of text, about what an event has in the streams of Streams.pm.
 our $patch = '[{"op": "replace", "path": "/lines/line-000017/quantity", "value": 3}, '
@@ -73,8 +73,23 @@ sub children_of
 	return ($children, ($fields[13] + $fields[14]) / POSIX::sysconf(POSIX::_SC_CLK_TCK()));
 }
 
+# Counts every client's transactions, from the logs that pgbench leaves: a line for each, which
+# begins with the client's number.
+sub count_each
+{
+	my ($each) = @_;
+
+	foreach my $file (glob "$work/each.*")
+	{
+		$each->{$_}++ foreach slurp($file) =~ /^(\d+) /gm;
+		unlink $file;
+	}
+	return;
+}
+
 # Runs a script of bench/append and returns transactions per second and the microseconds of the
-# server's processors for each.
+# server's processors for each.  Option "setup" is run before, with the tables empty; "each" gets
+# how many transactions every client has had.
 sub pgbench
 {
 	my ($script, %options) = @_;
@@ -83,10 +98,17 @@ sub pgbench
 	my @command = ('pgbench', '-n', '-M', 'prepared', '-f', "bench/append/$script.sql",
 		'-c', $options{clients}, '-j', $options{clients} > 1 ? 2 : 1,
 		$smoke ? ('-t', 20) : ('-T', $options{seconds}),
-		map({ ('-D', $_) } 'version=0', 'number=0', "length=$options{length}", "patch=$patch"),
+		map({ ('-D', $_) } 'version=0', 'number=0', "length=$options{length}", "patch=$patch",
+			'spread=' . ($options{spread} // 1)),
+		$options{each} ? ('-l', "--log-prefix=$work/each") : (),
 		$database);
 
 	empty_tables();
+	if ($options{setup})
+	{
+		$options{setup}->();
+		psql('CHECKPOINT');
+	}
 	local $ENV{PGOPTIONS} = "-c synchronous_commit=$options{commit}"
 	  . ($database eq 'message_store' ? ' -c search_path=message_store,public' : '');
 
@@ -102,6 +124,7 @@ sub pgbench
 		($left, $after) = children_of($postmaster);
 	}
 
+	count_each($options{each}) if $options{each};
 	my ($transactions) = $report =~ /actually processed: (\d+)/ or die "pgbench: $report\n";
 	my ($rate) = $report =~ /^tps = ([\d.]+)/m or die "pgbench: $report\n";
 	return ($rate, ($after - $before) * 1e6 / $transactions);

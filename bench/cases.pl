@@ -8,7 +8,7 @@ use warnings FATAL => 'all';
 
 use Bench;
 
-my @all = qw(append append_growing append_emmett append_many
+my @all = qw(append append_growing append_emmett append_many send
   json_patch json_diff patch_size get replay memory);
 my @cases = split ' ', $ENV{CASES} // '';
 my @failed;

@@ -134,6 +134,31 @@ BEGIN
   RAISE NOTICE '%', regexp_replace(failed::text, '\d+>', 'N>', 'g');
 END $$;
 
+-- also if the function fails and that is caught, and across a COMMIT, which turns the loop's cursor into one that is held
+CREATE PROCEDURE pg_temp.loop() LANGUAGE plpgsql AS $$
+DECLARE
+  mine text;
+  r record;
+  total int := 0;
+  said text[] := '{}';
+BEGIN
+  FOR r IN SELECT t.n FROM fence_app.treasure t LOOP
+    SELECT name INTO mine FROM pg_cursors WHERE statement LIKE '%fence_app.treasure t';
+    BEGIN
+      PERFORM pg_temp.attack('open and fail', mine);
+    EXCEPTION WHEN SQLSTATE 'SX004' THEN
+      total := total + r.n;
+    END;
+    IF r.n > 28 THEN
+      said := said || pg_temp.attack('close', mine) || pg_temp.attack('fetch', mine) || pg_temp.attack('open and leave', mine);
+    END IF;
+    COMMIT;
+  END LOOP;
+  RAISE NOTICE 'sum %', total;
+  RAISE NOTICE '%', regexp_replace(said::text, '\d+>', 'N>', 'g');
+END $$;
+CALL pg_temp.loop();
+SELECT count(*) FROM pg_cursors WHERE name LIKE 'left open%';
 -- Nobody ran the author's query with rights that are not his.
 SELECT DISTINCT who FROM fence_app.proof;
 

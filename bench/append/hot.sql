@@ -1,0 +1,2 @@
+-- Everybody the same aggregate.
+SELECT asynx.send('bench.change', 'order-hot', :patch);
