@@ -41,6 +41,7 @@ ROOMS = \
 	snapshot \
 	store \
 	tips \
+	uuid \
 	value
 
 OBJS = $(ROOMS:%=src/%.o)
