@@ -8,6 +8,10 @@
  *	  expands nothing.  What no patch touches stays a leaf and is written as one
  *	  memcpy.
  *
+ *	  Who wants the document after every patch (asynx_doc_state) would soon write all
+ *	  of it child by child, because in the end all of it is expanded.  There, small
+ *	  containers become leaves again as they are written.
+ *
  * 2. Memory.  The doc and its json-c nodes belong to one context, whose reset
  *	  callback frees the nodes: the tree, and the one node that an operation has
  *	  taken out or not yet put in (`held`).  The bytes that leaves and names
@@ -206,20 +210,21 @@ size_limit(void)
 
 /* Writes a node as a document of its own. */
 static Jsonb *
-write_node(AsynxNode *node, Size hint, Size limit)
+write_node(AsynxNode *node, Size hint, Size limit, const AsynxKeeper *keeper)
 {
 	AsynxWriter writer;
 
 	asynx_writer_init(&writer, hint, limit);
-	asynx_node_write(&writer, NULL, node);
+	asynx_node_write(&writer, node, keeper);
 	return asynx_writer_finish(&writer);
 }
 
 /* Writes the whole document, which also tells its exact size. */
 static Jsonb *
-write_document(AsynxDoc *doc, Size limit)
+write_document(AsynxDoc *doc, Size limit, const AsynxKeeper *keeper)
 {
-	Jsonb	   *document = write_node(doc->root, doc->size + Min(doc->drift, doc->size), limit);
+	Size		hint = doc->size + Min(doc->drift, doc->size);
+	Jsonb	   *document = write_node(doc->root, hint, limit, keeper);
 
 	doc->size = VARSIZE(document);
 	doc->drift = 0;
@@ -230,7 +235,23 @@ write_document(AsynxDoc *doc, Size limit)
 Jsonb *
 asynx_doc_jsonb(AsynxDoc *doc)
 {
-	return write_document(doc, size_limit());
+	return write_document(doc, size_limit(), NULL);
+}
+
+/* An AsynxKeeper's function: keep_bytes() of a document. */
+static char *
+keep_for_node(void *doc, Size size)
+{
+	return keep_bytes(doc, size);
+}
+
+/* The document as it is between two patches. */
+Jsonb *
+asynx_doc_state(AsynxDoc *doc)
+{
+	AsynxKeeper keeper = {.keep = keep_for_node, .owner = doc};
+
+	return write_document(doc, size_limit(), &keeper);
 }
 
 /* Starts over from the document as it is now, which frees what it no longer needs. */
@@ -240,7 +261,7 @@ rebase(AsynxDoc *doc)
 	MemoryContext old = doc->values;
 	MemoryContext fresh = create_values(doc);
 	MemoryContext caller = MemoryContextSwitchTo(fresh);
-	Jsonb	   *source = write_document(doc, ASYNX_JSONB_LIMIT);
+	Jsonb	   *source = write_document(doc, ASYNX_JSONB_LIMIT, NULL);
 
 	MemoryContextSwitchTo(caller);
 	doc->values = fresh;
@@ -478,7 +499,7 @@ copy_node(AsynxDoc *doc, AsynxNode *node)
 		asynx_document_too_large(size_limit());
 
 	caller = MemoryContextSwitchTo(doc->values);
-	copy = write_node(node, VARHDRSZ + size + uncertain, ASYNX_JSONB_LIMIT);
+	copy = write_node(node, VARHDRSZ + size + uncertain, ASYNX_JSONB_LIMIT, NULL);
 	MemoryContextSwitchTo(caller);
 	doc->retained += VARSIZE(copy);
 	return copy;
@@ -583,7 +604,7 @@ asynx_doc_test(AsynxDoc *doc, const AsynxPointer *path, const AsynxValue *value)
 
 	if (outcome == ASYNX_FOUND && node != NULL)
 	{
-		written = write_node(node, path->count == 0 ? doc->size : 0, ASYNX_JSONB_LIMIT);
+		written = write_node(node, path->count == 0 ? doc->size : 0, ASYNX_JSONB_LIMIT, NULL);
 		found = asynx_value_root(written);
 	}
 	if (outcome == ASYNX_FOUND && !asynx_value_equal(&found, value))

@@ -22,6 +22,9 @@ extern AsynxDoc *asynx_doc_borrow(MemoryContext parent, const Jsonb *source);
 /* The document as it is now, if the limit allows its size, in the current memory context. */
 extern Jsonb *asynx_doc_jsonb(AsynxDoc *doc);
 
+/* The same for who wants the document after each of many patches. */
+extern Jsonb *asynx_doc_state(AsynxDoc *doc);
+
 extern void asynx_doc_free(AsynxDoc *doc);
 
 /*

@@ -48,11 +48,23 @@
 /* Cells of an expanded array that stay free for insertions. */
 #define SPARE_CELLS 4
 
+/* Among so few members a name is found sooner by comparing all than by its hash. */
+#define SCANNED_MEMBERS 12
+
+/*
+ * Containers of up to so many bytes are folded back into leaves.  They have few children,
+ * which are soon expanded again; larger ones are better kept for the next patch to walk.
+ */
+#define FOLD_BYTES 512
+
 /* A member of a json-c object. */
 typedef struct lh_entry Member;
 
 /* The nodes of false and true; created at first use, kept by a reference that nobody gives back. */
 static AsynxNode *booleans[2] = {NULL, NULL};
+
+static void write_container(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *container,
+							const AsynxKeeper *keeper);
 
 /* Raises out_of_memory for what malloc refused. */
 static void
@@ -278,10 +290,24 @@ asynx_node_expand(AsynxNode **slot, char *memory)
 }
 
 /* The entry of a member of an expanded object, NULL if there is none. */
-static inline Member *
+static Member *
 find_entry(const AsynxNode *object, const char *token)
 {
-	return lh_table_lookup_entry(json_object_get_object(object), token);
+	lh_table   *table = json_object_get_object(object);
+	uint32		len = (uint32) strlen(token);
+	Member	   *entry;
+
+	if (table->count > SCANNED_MEMBERS)
+		return lh_table_lookup_entry(table, token);
+
+	lh_foreach(table, entry)
+	{
+		const char *name = lh_entry_k(entry);
+
+		if (name_len(name) == len && memcmp(name, token, len) == 0)
+			return entry;
+	}
+	return NULL;
 }
 
 /* The slot of the child `token` of an expanded container. */
@@ -468,31 +494,56 @@ asynx_node_deeper(AsynxNode *node, int levels)
 	return deeper;
 }
 
-/* Writes a child of an open container. */
-static inline void
-write_child(AsynxWriter *writer, AsynxFrame *frame, AsynxNode *child)
+/*
+ * Turns an expanded container back into a leaf, whose bytes are the last ones in the
+ * writer, from `start` on; `tag` is what it is.
+ */
+static void
+fold_back(const AsynxWriter *writer, uint32 start, AsynxTag tag, AsynxNode **slot,
+		  const AsynxKeeper *keeper)
 {
-	AsynxValue	value;
+	AsynxValue	value = {NULL, writer->len - start, tag};
+	char	   *bytes = keeper->keep(keeper->owner, value.len);
+	AsynxNode  *leaf;
 
-	if (asynx_node_is_expanded(child))
+	memcpy(bytes, writer->data + start, value.len);
+	value.data = bytes;
+	leaf = asynx_node_leaf(&value);
+	asynx_node_free(*slot);
+	*slot = leaf;
+}
+
+/* Writes a child of an open container. */
+static void
+write_child(AsynxWriter *writer, AsynxFrame *frame, AsynxNode **slot, const AsynxKeeper *keeper)
+{
+	json_type	type = json_object_get_type(*slot);
+	uint32		start = (uint32) INTALIGN(writer->len);
+
+	if (type != json_type_array && type != json_type_object)
 	{
-		asynx_node_write(writer, frame, child);
+		AsynxValue	value = asynx_node_value(*slot);
+
+		asynx_writer_value(writer, frame, &value);
 		return;
 	}
-	value = asynx_node_value(child);
-	asynx_writer_value(writer, frame, &value);
+	write_container(writer, frame, *slot, keeper);
+	if (keeper != NULL && writer->len - start <= FOLD_BYTES)
+		fold_back(writer, start, type == json_type_array ? ASYNX_ARRAY : ASYNX_OBJECT,
+				  slot, keeper);
 }
 
 /* Writes an expanded array. */
 static void
-write_array(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *array)
+write_array(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *array,
+			const AsynxKeeper *keeper)
 {
 	array_list *cells = json_object_get_array(array);
 	AsynxFrame	frame;
 
 	asynx_writer_open(writer, parent, &frame, ASYNX_ARRAY, (uint32) cells->length);
 	for (size_t i = 0; i < cells->length; i++)
-		write_child(writer, &frame, cells->array[i]);
+		write_child(writer, &frame, (AsynxNode **) &cells->array[i], keeper);
 	asynx_writer_close(writer, &frame);
 }
 
@@ -528,7 +579,8 @@ sorted_entries(const lh_table *table)
 
 /* Writes an expanded object: all keys, then all values. */
 static void
-write_object(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *object)
+write_object(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *object,
+			 const AsynxKeeper *keeper)
 {
 	lh_table   *table = json_object_get_object(object);
 	Member	  **entries = sorted_entries(table);
@@ -542,30 +594,38 @@ write_object(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *object)
 		asynx_writer_string(writer, &frame, name, name_len(name));
 	}
 	for (int i = 0; i < table->count; i++)
-		write_child(writer, &frame, lh_entry_v(entries[i]));
+		write_child(writer, &frame, (AsynxNode **) &entries[i]->v, keeper);
 	asynx_writer_close(writer, &frame);
 	pfree(entries);
 }
 
-/* Writes a node as a document, or as the next child of `parent` if it is expanded. */
+/* Writes an expanded container, as the next child of `parent` or as the root. */
+static void
+write_container(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *container,
+				const AsynxKeeper *keeper)
+{
+	check_stack_depth();
+	CHECK_FOR_INTERRUPTS();
+	if (asynx_node_is_object(container))
+		write_object(writer, parent, container, keeper);
+	else
+		write_array(writer, parent, container, keeper);
+}
+
+/*
+ * Writes a node as a document.  With a keeper, small containers in it that were
+ * expanded are leaves afterwards, with bytes of the keeper's.
+ */
 void
-asynx_node_write(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *node)
+asynx_node_write(AsynxWriter *writer, AsynxNode *node, const AsynxKeeper *keeper)
 {
 	AsynxValue	value;
 
-	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
-	switch (json_object_get_type(node))
+	if (asynx_node_is_expanded(node))
 	{
-		case json_type_array:
-			write_array(writer, parent, node);
-			break;
-		case json_type_object:
-			write_object(writer, parent, node);
-			break;
-		default:
-			Assert(parent == NULL);
-			value = asynx_node_value(node);
-			asynx_writer_root(writer, &value);
+		write_container(writer, NULL, node, keeper);
+		return;
 	}
+	value = asynx_node_value(node);
+	asynx_writer_root(writer, &value);
 }

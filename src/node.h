@@ -15,6 +15,13 @@
 
 typedef struct json_object AsynxNode;
 
+/* Where bytes that leaves point into can be kept. */
+typedef struct AsynxKeeper
+{
+	char	   *(*keep) (void *owner, Size size);
+	void	   *owner;
+} AsynxKeeper;
+
 extern AsynxNode *asynx_node_leaf(const AsynxValue *value);
 extern void asynx_node_free(AsynxNode *node);
 extern bool asynx_node_is_expanded(const AsynxNode *node);
@@ -34,6 +41,6 @@ extern AsynxOutcome asynx_node_take(AsynxNode *container, const char *token, Asy
 
 extern Size asynx_node_measure(AsynxNode *node, Size *uncertain);
 extern bool asynx_node_deeper(AsynxNode *node, int levels);
-extern void asynx_node_write(AsynxWriter *writer, AsynxFrame *parent, AsynxNode *node);
+extern void asynx_node_write(AsynxWriter *writer, AsynxNode *node, const AsynxKeeper *keeper);
 
 #endif							/* ASYNX_NODE_H */

@@ -56,24 +56,23 @@ static AsynxQuery SelectStart = {
 	.argtypes = {TEXTOID, INT8OID},
 };
 
+/* The events after a version; whoever gets the rows says where they end. */
 static AsynxQuery SelectPatches = {
 	.sql = ASYNX_SQL("SELECT e.version, e.position, e.patch FROM asynx.events e "
 					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
 					 "AND e.version OPERATOR(pg_catalog.>) $2 "
-					 "AND e.version OPERATOR(pg_catalog.<=) $3 "
 					 "ORDER BY e.version"),
-	.nargs = 3,
-	.argtypes = {TEXTOID, INT8OID, INT8OID},
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
 };
 
 static AsynxQuery SelectEvents = {
 	.sql = ASYNX_SQL("SELECT " ASYNX_STORED_EVENT_COLUMNS " FROM asynx.events e "
 					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
 					 "AND e.version OPERATOR(pg_catalog.>) $2 "
-					 "AND e.version OPERATOR(pg_catalog.<=) $3 "
 					 "ORDER BY e.version"),
-	.nargs = 3,
-	.argtypes = {TEXTOID, INT8OID, INT8OID},
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
 };
 
 static AsynxQuery SelectVersionAt = {
@@ -92,6 +91,7 @@ typedef struct Fold
 	AsynxDoc   *doc;			/* the state at version */
 	int64		version;		/* the last event that was applied */
 	int64		position;		/* its position */
+	int64		to_version;		/* the last event to apply */
 	MemoryContext scratch;		/* reset after each event */
 	Tuplestorestate *rows;		/* replay(): the result */
 	TupleDesc	desc;			/* replay(): its row type */
@@ -147,7 +147,7 @@ FoldPatch(TupleTableSlot *slot, void *arg)
 
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(fold->scratch);
-	return true;
+	return fold->version < fold->to_version;
 }
 
 /* Row function of SelectEvents: folds one event and adds its envelope to the result. */
@@ -165,7 +165,7 @@ ReplayEvent(TupleTableSlot *slot, void *arg)
 	ApplyEvent(fold, event.version, event.position, event.patch);
 
 	MemoryContextSwitchTo(caller);
-	state = asynx_doc_jsonb(fold->doc);
+	state = asynx_doc_state(fold->doc);
 	asynx_event_values(&event, state, fold->previous, values, nulls);
 	tuplestore_putvalues(fold->rows, fold->desc, values, nulls);
 
@@ -173,7 +173,7 @@ ReplayEvent(TupleTableSlot *slot, void *arg)
 		pfree(fold->previous);
 	fold->previous = state;
 	MemoryContextReset(fold->scratch);
-	return true;
+	return fold->version < fold->to_version;
 }
 
 /* Prepares a fold from the aggregate's state on. */
@@ -186,7 +186,7 @@ BeginFold(Fold *fold, const text *aggregate_id, const AsynxAggregate *aggregate)
 	fold->aggregate_id = aggregate_id;
 	fold->version = aggregate->version;
 	fold->position = aggregate->position;
-	fold->doc = asynx_doc_create(CurrentMemoryContext, base);
+	fold->doc = asynx_doc_borrow(CurrentMemoryContext, base);
 	fold->scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx fold",
 										  ALLOCSET_DEFAULT_SIZES);
 }
@@ -200,12 +200,12 @@ RunFold(Fold *fold, AsynxQuery *query, AsynxRowFunction row, int64 to_version)
 		.callback = DescribeFold,
 		.arg = fold,
 	};
-	Datum		values[3];
+	Datum		values[] = {PointerGetDatum(fold->aggregate_id), Int64GetDatum(fold->version)};
 
-	values[0] = PointerGetDatum(fold->aggregate_id);
-	values[1] = Int64GetDatum(fold->version);
-	values[2] = Int64GetDatum(to_version);
+	if (fold->version >= to_version)
+		return;
 
+	fold->to_version = to_version;
 	error_context_stack = &callback;
 	(void) asynx_query_read(query, values, NULL, row, fold);
 	error_context_stack = callback.previous;
