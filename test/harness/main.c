@@ -12,8 +12,9 @@
  *		"depth" and "size" (kilobytes), to lower the limits.
  * A result must be the expected document's jsonb, byte for byte.
  *
- * -f runs every case again and again, with each allocation and each interrupt
- * check in turn failing; what leaks is reported by the sanitizer at the end.
+ * -f runs every case, and a few long patches of wide documents, again and again, with each
+ * allocation and each interrupt check in turn failing; what leaks is reported by the
+ * sanitizer at the end.
  */
 #include "shim.h"
 
@@ -27,8 +28,13 @@
 #include "text.h"
 #include "utils/builtins.h"
 
-/* Patches that one random document lives through. */
+/* Patches that one random document lives through; a wide one changes its shape after many. */
 #define FOLD_EVENTS 12
+#define WIDE_EVENTS 60
+
+/* Wide documents that faults are tried on, and the operations of their patches. */
+#define WIDE_FAULTS 6
+#define WIDE_OPERATIONS 50
 
 /* A fold of so many events must do with so much memory, and give this. */
 #define LONG_FOLD_EVENTS 40000
@@ -438,12 +444,11 @@ fold_event(Fold *fold, Tree **document)
 
 /* A document that lives through several patches. */
 static void
-fold_round(void)
+fold_round(Tree *document, int events)
 {
-	Tree	   *document = random_tree(60);
 	Fold		fold = {NULL, NULL, NULL};
 
-	for (int i = 0; i < FOLD_EVENTS; i++)
+	for (int i = 0; i < events; i++)
 	{
 		/* After an error a document must not be used again. */
 		if (fold.doc == NULL)
@@ -454,6 +459,51 @@ fold_round(void)
 			fold.doc = NULL;
 		}
 	}
+}
+
+/* A patch of so many operations that fits the document. */
+static Tree *
+long_patch(const Tree *document, int count)
+{
+	Tree	   *patch = tree_create(TREE_ARRAY);
+	Tree	   *current = tree_copy(document);
+
+	while (patch->count < count)
+	{
+		Tree	   *next = random_patch(current);
+		Tree	   *copy = tree_copy(current);
+
+		if (apply_patch(&copy, next) != NULL)
+			continue;
+		for (int i = 0; i < next->count; i++)
+			tree_insert(patch, patch->count, next->children[i]);
+		current = copy;
+	}
+	return patch;
+}
+
+/* Wide documents, changed so much that their shape changes, with faults. */
+static void
+run_wide_faults(uint64 seed)
+{
+	MemoryContext context = shim_context_create();
+
+	for (int i = 0; i < WIDE_FAULTS; i++)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(context);
+		Tree	   *item = tree_create(TREE_OBJECT);
+		Tree	   *document;
+
+		random_seed(seed + i);
+		document = random_wide();
+		tree_set(item, "doc", 3, document);
+		tree_set(item, "patch", 5, long_patch(document, WIDE_OPERATIONS));
+		set_limits(item);
+		run_faults(item, shim_fail_allocation, "53200");
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
 }
 
 /* Event `i` of a long fold: a new value, an element more or less, a test, a copy. */
@@ -531,8 +581,10 @@ run_random(uint64 seed, long rounds)
 	for (long i = 0; i < rounds && failed < 20; i++)
 	{
 		random_seed(seed + i);
-		if (i % 4 == 3)
-			fold_round();
+		if (i % 40 == 39)
+			fold_round(random_wide(), WIDE_EVENTS);
+		else if (i % 4 == 3)
+			fold_round(random_tree(60), FOLD_EVENTS);
 		else if (i % 4 == 2)
 			list_round();
 		else
@@ -567,6 +619,8 @@ main(int argc, char **argv)
 	scratch = shim_context_create();
 	for (int i = optind; i < argc; i++)
 		run_file(argv[i], faults);
+	if (faults)
+		run_wide_faults(seed);
 	run_long_fold();
 	run_random(seed, rounds);
 	MemoryContextDelete(scratch);

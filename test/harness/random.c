@@ -102,6 +102,47 @@ random_tree(int budget)
 	return tree;
 }
 
+/* A container of 60 to 200 children, small trees. */
+static Tree *
+random_wide_container(TreeType type)
+{
+	int			count = 60 + random_below(140);
+	Tree	   *tree = tree_create(type);
+	char		name[16];
+
+	for (int i = 0; i < count; i++)
+	{
+		Tree	   *child = random_tree(random_below(4) == 0 ? 12 : 1);
+
+		snprintf(name, sizeof(name), "%d", random_below(20000));
+		if (type == TREE_ARRAY)
+			tree_insert(tree, i, child);
+		else
+			tree_set(tree, name, strlen(name), child);
+	}
+	return tree;
+}
+
+/* A document with a wide array and a wide object, one of which may be all of it. */
+Tree *
+random_wide(void)
+{
+	Tree	   *document;
+
+	switch (random_below(4))
+	{
+		case 0:
+			return random_wide_container(TREE_ARRAY);
+		case 1:
+			return random_wide_container(TREE_OBJECT);
+		default:
+			document = tree_create(TREE_OBJECT);
+			tree_set(document, "list", 4, random_wide_container(TREE_ARRAY));
+			tree_set(document, "map", 3, random_wide_container(TREE_OBJECT));
+			return document;
+	}
+}
+
 /* An array of strings, a few of them equal. */
 Tree *
 random_list(void)

@@ -15,6 +15,9 @@ extern int	random_below(int n);
 /* A document; `budget` bounds its number of values. */
 extern Tree *random_tree(int budget);
 
+/* A document with an array and an object of more than a hundred children. */
+extern Tree *random_wide(void);
+
 /* An array whose elements are mostly different and large enough to be moved. */
 extern Tree *random_list(void);
 
