@@ -6,7 +6,8 @@
  *	  changes something expands the containers on the way to its target (node.c);
  *	  one that reads ("test", the source of "copy") goes on inside the leaf and
  *	  expands nothing.  What no patch touches stays a leaf and is written as one
- *	  memcpy.
+ *	  memcpy.  A wide container gets nodes only for children that were touched, until
+ *	  these are many.
  *
  *	  Who wants the document after every patch (asynx_doc_state) would soon write all
  *	  of it child by child, because in the end all of it is expanded.  There, small

@@ -96,6 +96,14 @@ typedef struct Run
 	uint32		count;
 } Run;
 
+/* Where an element of an array is. */
+typedef struct Spot
+{
+	size_t		cell;
+	bool		in_run;			/* the cell is a run */
+	uint32		skip;			/* elements of the run before it */
+} Spot;
+
 /* Walks the members of an overlay's source that still hold. */
 typedef struct ShownMembers
 {
@@ -178,12 +186,19 @@ asynx_node_free(AsynxNode *node)
 }
 
 /* Is the node a container whose children are nodes? */
-bool
-asynx_node_is_expanded(const AsynxNode *node)
+static inline bool
+is_expanded(const AsynxNode *node)
 {
 	json_type	type = json_object_get_type(node);
 
 	return type == json_type_array || type == json_type_object;
+}
+
+/* The same for others. */
+bool
+asynx_node_is_expanded(const AsynxNode *node)
+{
+	return is_expanded(node);
 }
 
 /* Is the node an expanded object? */
@@ -194,8 +209,8 @@ asynx_node_is_object(const AsynxNode *node)
 }
 
 /* The value of a node that is not expanded. */
-AsynxValue
-asynx_node_value(const AsynxNode *leaf)
+static inline AsynxValue
+leaf_value(const AsynxNode *leaf)
 {
 	AsynxValue	value = {NULL, 0, ASYNX_NULL};
 	uintptr_t	packed;
@@ -217,6 +232,13 @@ asynx_node_value(const AsynxNode *leaf)
 			elog(ERROR, "unexpected type of a leaf: %d", (int) json_object_get_type(leaf));
 	}
 	return value;
+}
+
+/* The same for others. */
+AsynxValue
+asynx_node_value(const AsynxNode *leaf)
+{
+	return leaf_value(leaf);
 }
 
 /* Puts a name into memory, with NAME_OVERHEAD; returns it as json-c wants it. */
@@ -713,7 +735,7 @@ give_up_overlay(AsynxNode **slot, const AsynxKeeper *keeper)
 void
 asynx_node_open(AsynxNode **slot, const AsynxKeeper *keeper)
 {
-	if (asynx_node_is_expanded(*slot))
+	if (is_expanded(*slot))
 	{
 		const Overlay *overlay = node_overlay(*slot);
 
@@ -722,7 +744,7 @@ asynx_node_open(AsynxNode **slot, const AsynxKeeper *keeper)
 	}
 	else
 	{
-		AsynxValue	value = asynx_node_value(*slot);
+		AsynxValue	value = leaf_value(*slot);
 
 		if (asynx_value_is_container(&value))
 			expand(slot, &value, keeper);
@@ -766,34 +788,37 @@ insert_cell(AsynxNode *array, size_t index, AsynxNode *node)
 	return true;
 }
 
-/*
- * Finds the cell of element `index`, and how many elements of a run there are before
- * it.  False beyond the end: the cell is then the one behind the last.
- */
+/* find_spot() in an overlay. */
 static bool
-find_cell(const AsynxNode *array, uint32 index, size_t *cell, uint32 *skip)
+find_spot_among_runs(const array_list *cells, uint32 index, Spot *spot)
 {
-	const array_list *cells = json_object_get_array(array);
-
-	*cell = index;
-	*skip = 0;
-	if (node_overlay(array) == NULL)
-		return index < cells->length;
-
-	for (size_t i = 0; i < cells->length; i++)
+	for (spot->cell = 0; spot->cell < cells->length; spot->cell++)
 	{
-		uint32		width = cell_width(cells->array[i]);
+		uint32		width = cell_width(cells->array[spot->cell]);
 
 		if (index < width)
 		{
-			*cell = i;
-			*skip = index;
+			spot->in_run = is_run(cells->array[spot->cell]);
+			spot->skip = index;
 			return true;
 		}
 		index -= width;
 	}
-	*cell = cells->length;
 	return false;
+}
+
+/* Finds element `index`.  False beyond the end: its cell is then the one behind the last. */
+static inline bool
+find_spot(const AsynxNode *array, uint32 index, Spot *spot)
+{
+	const array_list *cells = json_object_get_array(array);
+
+	spot->cell = index;
+	spot->in_run = false;
+	spot->skip = 0;
+	if (unlikely(node_overlay(array) != NULL))
+		return find_spot_among_runs(cells, index, spot);
+	return index < cells->length;
 }
 
 /* Makes two runs of one, the first of `count` elements; fewer than it has, but one at least. */
@@ -815,14 +840,15 @@ split_run(AsynxNode *array, size_t cell, uint32 count)
 
 /* Gives an element of a run a cell and a node of its own; returns the cell. */
 static size_t
-isolate_element(AsynxNode *array, size_t cell, uint32 skip)
+isolate_element(AsynxNode *array, const Spot *spot)
 {
 	array_list *cells = json_object_get_array(array);
+	size_t		cell = spot->cell;
 	AsynxValue	value;
 	AsynxNode  *leaf;
 
-	if (skip > 0)
-		split_run(array, cell++, skip);
+	if (spot->skip > 0)
+		split_run(array, cell++, spot->skip);
 	if (cell_width(cells->array[cell]) > 1)
 		split_run(array, cell, 1);
 
@@ -833,9 +859,9 @@ isolate_element(AsynxNode *array, size_t cell, uint32 skip)
 	return cell;
 }
 
-/* Finds the element `token` of an expanded array, as find_cell() does. */
-static AsynxOutcome
-find_element(const AsynxNode *array, const char *token, size_t *cell, uint32 *skip)
+/* Finds the element `token` of what should be an expanded array. */
+static inline AsynxOutcome
+find_element(const AsynxNode *array, const char *token, Spot *spot)
 {
 	uint32		index;
 
@@ -845,19 +871,18 @@ find_element(const AsynxNode *array, const char *token, size_t *cell, uint32 *sk
 		return ASYNX_NO_ELEMENT;
 	if (!asynx_token_index(token, &index))
 		return ASYNX_NOT_AN_INDEX;
-	return find_cell(array, index, cell, skip) ? ASYNX_FOUND : ASYNX_NO_ELEMENT;
+	return find_spot(array, index, spot) ? ASYNX_FOUND : ASYNX_NO_ELEMENT;
 }
 
 /* The same for who wants to change it: it has a cell and a node of its own. */
 static AsynxOutcome
 touch_element(AsynxNode *array, const char *token, size_t *cell)
 {
-	uint32		skip;
-	AsynxOutcome outcome = find_element(array, token, cell, &skip);
+	Spot		spot;
+	AsynxOutcome outcome = find_element(array, token, &spot);
 
-	if (outcome == ASYNX_FOUND && node_overlay(array) != NULL &&
-		is_run(json_object_array_get_idx(array, *cell)))
-		*cell = isolate_element(array, *cell, skip);
+	if (outcome == ASYNX_FOUND)
+		*cell = spot.in_run ? isolate_element(array, &spot) : spot.cell;
 	return outcome;
 }
 
@@ -865,20 +890,22 @@ touch_element(AsynxNode *array, const char *token, size_t *cell)
 static AsynxNode **
 touch_member(AsynxNode *object, const char *token, const AsynxKeeper *keeper)
 {
-	Overlay    *overlay = node_overlay(object);
 	Member	   *entry = find_entry(object, token);
+	Overlay    *overlay;
 	AsynxValue	value;
 	uint32		index;
 
-	if (entry == NULL && find_shown(overlay, token, &index))
-	{
-		value = source_member(overlay, index);
-		hide_member(overlay, index);
-		if (!add_leaf(object, keep_name(keeper, token), &value))
-			out_of_memory();
-		entry = json_object_get_object(object)->tail;
-	}
-	return entry == NULL ? NULL : (AsynxNode **) &entry->v;
+	if (entry != NULL)
+		return (AsynxNode **) &entry->v;
+	overlay = node_overlay(object);
+	if (!find_shown(overlay, token, &index))
+		return NULL;
+
+	value = source_member(overlay, index);
+	hide_member(overlay, index);
+	if (!add_leaf(object, keep_name(keeper, token), &value))
+		out_of_memory();
+	return (AsynxNode **) &json_object_get_object(object)->tail->v;
 }
 
 /* The slot of the child `token` of a container that is open. */
@@ -905,9 +932,9 @@ asynx_node_child(AsynxNode *container, const char *token, const AsynxKeeper *kee
 static AsynxOutcome
 show_node(AsynxNode *found, AsynxNode **node, AsynxValue *value)
 {
-	*node = asynx_node_is_expanded(found) ? found : NULL;
+	*node = is_expanded(found) ? found : NULL;
 	if (*node == NULL)
-		*value = asynx_node_value(found);
+		*value = leaf_value(found);
 	return ASYNX_FOUND;
 }
 
@@ -928,8 +955,8 @@ asynx_node_look(const AsynxNode *container, const char *token, AsynxNode **node,
 	const Overlay *overlay = node_overlay(container);
 	AsynxOutcome outcome;
 	AsynxNode  *found;
-	size_t		cell;
-	uint32		skip;
+	uint32		index;
+	Spot		spot;
 
 	if (json_object_get_type(container) == json_type_object)
 	{
@@ -937,18 +964,18 @@ asynx_node_look(const AsynxNode *container, const char *token, AsynxNode **node,
 
 		if (entry != NULL)
 			return show_node(lh_entry_v(entry), node, value);
-		if (!find_shown(overlay, token, &skip))
+		if (!find_shown(overlay, token, &index))
 			return ASYNX_NO_MEMBER;
-		return show_value(source_member(overlay, skip), node, value);
+		return show_value(source_member(overlay, index), node, value);
 	}
 
-	outcome = find_element(container, token, &cell, &skip);
+	outcome = find_element(container, token, &spot);
 	if (outcome != ASYNX_FOUND)
 		return outcome;
-	found = json_object_array_get_idx(container, cell);
-	if (overlay == NULL || !is_run(found))
+	found = json_object_array_get_idx(container, spot.cell);
+	if (!spot.in_run)
 		return show_node(found, node, value);
-	return show_value(source_element(overlay, node_run(found).first + skip), node, value);
+	return show_value(source_element(overlay, node_run(found).first + spot.skip), node, value);
 }
 
 /* Where in an expanded array `token` would insert an element: at most behind the last one. */
@@ -986,15 +1013,14 @@ asynx_node_add_member(AsynxNode *object, const char *token, const AsynxKeeper *k
 void
 asynx_node_insert_element(AsynxNode *array, uint32 index, AsynxNode *child)
 {
-	size_t		cell;
-	uint32		skip;
+	Spot		spot;
 
 	if (json_object_get_type(array) != json_type_array)
 		elog(ERROR, "node is not an array");
-	find_cell(array, index, &cell, &skip);
-	if (skip > 0)
-		split_run(array, cell++, skip);
-	if (!insert_cell(array, cell, child))
+	find_spot(array, index, &spot);
+	if (spot.skip > 0)
+		split_run(array, spot.cell++, spot.skip);
+	if (!insert_cell(array, spot.cell, child))
 		out_of_memory();
 }
 
@@ -1002,8 +1028,8 @@ asynx_node_insert_element(AsynxNode *array, uint32 index, AsynxNode *child)
 static AsynxOutcome
 take_member(AsynxNode *object, const char *token, AsynxNode **child)
 {
-	Overlay    *overlay = node_overlay(object);
 	Member	   *entry = find_entry(object, token);
+	Overlay    *overlay;
 	AsynxValue	value;
 	uint32		index;
 
@@ -1015,6 +1041,7 @@ take_member(AsynxNode *object, const char *token, AsynxNode **child)
 		lh_table_delete_entry(json_object_get_object(object), entry);
 		return ASYNX_FOUND;
 	}
+	overlay = node_overlay(object);
 	if (!find_shown(overlay, token, &index))
 		return ASYNX_NO_MEMBER;
 
@@ -1122,8 +1149,8 @@ measure_object(AsynxNode *object, Size *uncertain)
 Size
 asynx_node_measure(AsynxNode *node, Size *uncertain)
 {
-	if (!asynx_node_is_expanded(node))
-		return asynx_node_value(node).len;
+	if (!is_expanded(node))
+		return leaf_value(node).len;
 
 	check_stack_depth();
 	return asynx_node_is_object(node) ?
@@ -1182,9 +1209,9 @@ object_deeper(AsynxNode *object, int levels)
 bool
 asynx_node_deeper(AsynxNode *node, int levels)
 {
-	if (!asynx_node_is_expanded(node))
+	if (!is_expanded(node))
 	{
-		AsynxValue	value = asynx_node_value(node);
+		AsynxValue	value = leaf_value(node);
 
 		return asynx_value_deeper(&value, levels);
 	}
@@ -1222,7 +1249,7 @@ write_child(AsynxWriter *writer, AsynxFrame *frame, AsynxNode **slot, const Asyn
 
 	if (type != json_type_array && type != json_type_object)
 	{
-		AsynxValue	value = asynx_node_value(*slot);
+		AsynxValue	value = leaf_value(*slot);
 
 		asynx_writer_value(writer, frame, &value);
 		return;
@@ -1409,11 +1436,11 @@ asynx_node_write(AsynxWriter *writer, AsynxNode *node, const AsynxKeeper *keeper
 {
 	AsynxValue	value;
 
-	if (asynx_node_is_expanded(node))
+	if (is_expanded(node))
 	{
 		write_container(writer, NULL, node, keeper);
 		return;
 	}
-	value = asynx_node_value(node);
+	value = leaf_value(node);
 	asynx_writer_root(writer, &value);
 }

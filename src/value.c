@@ -105,7 +105,8 @@ cursor_begin(AsynxCursor *cursor, const JsonbContainer *container, uint32 index,
 void
 asynx_elements_begin(AsynxCursor *cursor, const AsynxValue *array)
 {
-	asynx_elements_range(cursor, array, 0, asynx_value_count(array));
+	Assert(array->tag == ASYNX_ARRAY);
+	cursor_begin(cursor, value_container(array), 0, asynx_value_count(array));
 }
 
 /* Places a cursor before element `first` of an array, to walk `count` elements. */
@@ -121,7 +122,11 @@ asynx_elements_range(AsynxCursor *cursor, const AsynxValue *array, uint32 first,
 void
 asynx_members_begin(AsynxMembers *members, const AsynxValue *object)
 {
-	asynx_members_range(members, object, 0, asynx_value_count(object));
+	uint32		count = asynx_value_count(object);
+
+	Assert(object->tag == ASYNX_OBJECT);
+	cursor_begin(&members->keys, value_container(object), 0, count);
+	cursor_begin(&members->values, value_container(object), count, count);
 }
 
 /* Places two cursors before member `first` of an object, to walk `count` members. */
