@@ -17,6 +17,7 @@ ROOMS = \
 	diff \
 	doc \
 	erase \
+	erasures \
 	event \
 	feed \
 	guard \
@@ -24,6 +25,9 @@ ROOMS = \
 	identity \
 	inflight \
 	jsonbwriter \
+	jsonprinter \
+	jsonreader \
+	jsontext \
 	lifecycle \
 	lock \
 	node \
@@ -36,6 +40,7 @@ ROOMS = \
 	shmem \
 	snapshot \
 	store \
+	tips \
 	value
 
 OBJS = $(ROOMS:%=src/%.o)
@@ -59,6 +64,7 @@ REGRESS = \
 	json_patch \
 	json_pointer \
 	json_random \
+	json_text \
 	limits \
 	numbers \
 	patterns \
@@ -73,6 +79,7 @@ REGRESS = \
 ISOLATION = \
 	append_append \
 	append_delete \
+	append_known \
 	append_recreate \
 	append_repeatable_read \
 	append_write \

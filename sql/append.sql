@@ -116,3 +116,51 @@ SELECT pg_temp.outcome(format('SELECT asynx.append(%L, 1, ''e'', ''[]'')', repea
 SELECT e.aggregate_id, e.event_name
 FROM unnest(ARRAY['append é', 'append e', 'append E', 'append ''"\%s', E'append\n2']) AS id,
      LATERAL asynx.append(id, 1, id, '[]') AS e;
+
+-- A session knows what it appended itself, but not what it gave back or what was erased.
+SELECT version FROM asynx.append('append-tip', 1, 'e', '[]');
+BEGIN;
+SELECT version FROM asynx.append('append-tip', 2, 'e', '[]');
+SAVEPOINT before_three;
+SELECT version FROM asynx.append('append-tip', 3, 'e', '[]');
+ROLLBACK TO before_three;
+SELECT version FROM asynx.append('append-tip', 4, 'e', '[]');
+ROLLBACK;
+SELECT version FROM asynx.append('append-tip', 3, 'e', '[]');
+SELECT version FROM asynx.append('append-tip', 2, 'e', '[]');
+SELECT asynx.append('append-tip', 3, 'e', '[]', 'another type');
+SELECT asynx.delete('append-tip');
+SELECT asynx.append('append-tip', 3, 'e', '[]');
+-- Also when somebody erases without asynx: only a superuser can, and only by going around the guard.
+SELECT version FROM asynx.append('append-tip', 1, 'e', '[]');
+SET session_replication_role = replica;
+DELETE FROM asynx.events WHERE aggregate_id = 'append-tip';
+RESET session_replication_role;
+SELECT asynx.append('append-tip', 2, 'e', '[]');
+SELECT version FROM asynx.append('append-tip', 1, 'e', '[]');
+BEGIN;
+SET LOCAL session_replication_role = replica;
+TRUNCATE asynx.events;
+SELECT asynx.append('append-tip', 2, 'e', '[]');
+ROLLBACK;
+SELECT version FROM asynx.append('append-tip', 2, 'e', '[]');
+-- Or by taking the guard away, in a batch with other changes.
+CREATE TEMP TABLE changed();
+ALTER TABLE asynx.events DISABLE TRIGGER ALL;
+DELETE FROM asynx.events WHERE aggregate_id = 'append-tip';
+ALTER TABLE asynx.events ENABLE TRIGGER ALL;
+ALTER TABLE asynx.events ENABLE ALWAYS TRIGGER events_changed, ENABLE ALWAYS TRIGGER events_truncated;
+SELECT asynx.append('append-tip', 3, 'e', '[]');
+SELECT asynx.events_changed();
+-- A trigger of the log's may append too, also so much that nothing is remembered of what it was called for.
+CREATE FUNCTION pg_temp.echo() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM asynx.append('append-echo-' || i, 1, 'echo', '[]') FROM generate_series(1, 2000) AS i;
+  RETURN new;
+END $$;
+SELECT FROM asynx.create_aggregate_type('append called');
+SELECT version FROM asynx.append('append-called', 1, 'e', '[]', 'append called');
+CREATE TRIGGER echo BEFORE INSERT ON asynx.events FOR EACH ROW WHEN (new.event_name = 'call') EXECUTE FUNCTION pg_temp.echo();
+SELECT version, aggregate_type FROM asynx.append('append-called', 2, 'call', '[]');
+DROP TRIGGER echo ON asynx.events;
+SELECT version, aggregate_type FROM asynx.read_from('append-called', 0);

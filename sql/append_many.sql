@@ -114,3 +114,24 @@ SELECT pg_temp.outcome(pg_temp.after_a_good_one('{"aggregate_id": "many-4", "ver
 
 -- The batch itself must be an array.
 SELECT batch, pg_temp.outcome(batch) AS outcome FROM unnest(ARRAY['{}', 'null', '1', '"[]"', NULL]) AS batch;
+
+\set SHOW_CONTEXT never
+-- A trigger that skips a row leaves no gap, and another table's constraint is not taken for the log's.
+CREATE FUNCTION pg_temp.skip() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE TRIGGER skip BEFORE INSERT ON asynx.events FOR EACH ROW WHEN (new.version = 2) EXECUTE FUNCTION pg_temp.skip();
+SELECT asynx.append_many('[{"aggregate_id": "many-skip", "version": 1, "event_name": "e", "patch": []},
+                           {"aggregate_id": "many-skip", "version": 2, "event_name": "e", "patch": []},
+                           {"aggregate_id": "many-skip", "version": 3, "event_name": "e", "patch": []}]');
+DROP TRIGGER skip ON asynx.events;
+SELECT asynx.exists('many-skip');
+CREATE TEMP TABLE events (id int PRIMARY KEY);
+INSERT INTO events VALUES (1);
+CREATE FUNCTION pg_temp.again() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO pg_temp.events VALUES (1); RETURN NULL; END';
+CREATE TRIGGER again AFTER INSERT ON asynx.events FOR EACH ROW EXECUTE FUNCTION pg_temp.again();
+SELECT asynx.append_many('[{"aggregate_id": "many-again", "version": 1, "event_name": "e", "patch": []}]');
+DROP TRIGGER again ON asynx.events;
+CREATE UNIQUE INDEX once ON asynx.events (event_name) WHERE event_name = 'many once';
+SELECT asynx.append_many('[{"aggregate_id": "many-once", "version": 1, "event_name": "many once", "patch": []},
+                           {"aggregate_id": "many-once", "version": 2, "event_name": "many once", "patch": []}]');
+DROP INDEX asynx.once;
+SELECT asynx.exists('many-once');

@@ -46,7 +46,7 @@ WHERE p.pronamespace = 'asynx'::regnamespace AND p.pronargs > 0 AND (p.proargnam
 SELECT function, p.pronargs - p.pronargdefaults AS required, p.pronargs AS parameters
 FROM unnest(ARRAY['append', 'append_many', 'read_from', 'read_range', 'read_all', 'count', 'delete', 'put_snapshot', 'get_snapshot', 'delete_snapshot',
                   'get', 'get_at', 'exists', 'aggregates', 'preload', 'replay', 'create_aggregate_type', 'alter_aggregate_type', 'drop_aggregate_type',
-                  'write', 'json_patch', 'json_diff', 'json_pointer', 'topic']) AS function
+                  'write', 'json_patch', 'json_diff', 'json_patch_text', 'json_diff_text', 'json_pointer', 'topic']) AS function
 LEFT JOIN pg_proc p ON p.pronamespace = 'asynx'::regnamespace AND p.proname = function ORDER BY function COLLATE "C", 3;
 
 -- Settings have a description, a bound where they are numbers, and can be changed only by who may.

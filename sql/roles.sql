@@ -65,6 +65,8 @@ SELECT statement,
 FROM unnest(ARRAY[
   $$SELECT asynx.json_patch('{}', '[]')$$,
   $$SELECT asynx.json_diff('{}', '[]')$$,
+  $$SELECT asynx.json_patch_text('{}', '[]')$$,
+  $$SELECT asynx.json_diff_text('{}', '[]')$$,
   $$SELECT asynx.json_pointer('{}', '')$$,
   $$SELECT asynx.json_patch_agg('[]')$$,
   $$SELECT asynx.topic('a.*')$$,

@@ -86,6 +86,30 @@ SELECT FROM asynx.drop_aggregate_type('default');
 SELECT previous_aggregate, schema_version FROM asynx.write('types-5', 'e', '{}');
 ROLLBACK;
 
+-- A session that has appended knows the type's version, and learns of every change, and of every change taken back.
+SELECT FROM asynx.create_aggregate_type('types known');
+SELECT schema_version FROM asynx.append('types-known', 1, 'e', '[]', 'types known');
+SELECT FROM asynx.alter_aggregate_type('types known', 2);
+SELECT schema_version FROM asynx.append('types-known', 2, 'e', '[]');
+BEGIN;
+SELECT FROM asynx.alter_aggregate_type('types known', 3);
+SELECT schema_version FROM asynx.append('types-known', 3, 'e', '[]');
+SAVEPOINT altered;
+SELECT FROM asynx.alter_aggregate_type('types known', 4);
+SELECT schema_version FROM asynx.append('types-known', 4, 'e', '[]');
+ROLLBACK TO altered;
+SELECT schema_version FROM asynx.append('types-known', 4, 'e', '[]');
+ROLLBACK;
+SELECT schema_version FROM asynx.append('types-known', 3, 'e', '[]');
+UPDATE asynx.aggregate_types SET schema_version = 7 WHERE name = 'types known';
+SELECT schema_version FROM asynx.append('types-known', 4, 'e', '[]');
+BEGIN;
+TRUNCATE asynx.aggregate_types;
+SELECT schema_version FROM asynx.append('types-known', 5, 'e', '[]');
+SELECT asynx.append('types-other', 1, 'e', '[]', 'types known');
+ROLLBACK;
+SELECT schema_version FROM asynx.append('types-known', 5, 'e', '[]');
+
 -- What is NULL, blank, reserved, too long, too small or too large is refused.
 \set VERBOSITY terse
 SELECT asynx.create_aggregate_type(NULL);

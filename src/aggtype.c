@@ -11,15 +11,26 @@
  * and a later one finds the type gone.  So no events are without their type, and
  * a new type has none.  The default type exists always, so making its row, which
  * may bring a seed, needs the same look.
+ *
+ * Writers need their type at each call, so a session keeps those it has read.  A
+ * trigger tells all sessions of a change, through an invalidation of the table's
+ * relcache entry, which arrives when the change commits; writers take note of it
+ * after they have locked the event table, so a type that was dropped is gone.
  */
 #include "asynx.h"
 
+#include "access/xact.h"
 #include "aggtype.h"
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "commands/trigger.h"
 #include "errors.h"
 #include "query.h"
 #include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/rel.h"
 #include "utils/snapmgr.h"
 #include "value.h"
 
@@ -67,6 +78,20 @@ static AsynxQuery DeleteType = {
 	.argtypes = {TEXTOID},
 };
 
+/* A type that this session has read. */
+typedef struct KnownType
+{
+	char		name[ASYNX_MAX_NAME_BYTES + 1];	/* hash key */
+	AsynxType	type;
+} KnownType;
+
+/* The types that this session has read, and the memory they live in. */
+static HTAB *KnownTypes = NULL;
+static MemoryContext KnownTypesContext = NULL;
+
+/* Has one been changed since? */
+static bool KnownTypesStale = true;
+
 /* Is it the name of the default type? */
 static bool
 IsDefault(const text *name)
@@ -112,6 +137,107 @@ asynx_type_read(const text *name, AsynxType *type)
 	type->snapshot_every = 0;
 	type->seed = NULL;
 	return asynx_query_read(&SelectType, values, NULL, GetType, type) > 0 || IsDefault(name);
+}
+
+/* Relcache callback: some table was changed; only that of the types is ever told so on purpose. */
+static void
+ForgetKnownTypes(Datum arg, Oid relation)
+{
+	(void) arg;
+	(void) relation;
+	KnownTypesStale = true;
+}
+
+/* Begins with no known types. */
+static void
+ResetKnownTypes(void)
+{
+	HASHCTL		control = {
+		.keysize = sizeof(((KnownType *) NULL)->name),
+		.entrysize = sizeof(KnownType),
+	};
+
+	if (KnownTypesContext == NULL)
+	{
+		KnownTypesContext = AllocSetContextCreate(CacheMemoryContext, "asynx aggregate types",
+												  ALLOCSET_SMALL_SIZES);
+		CacheRegisterRelcacheCallback(ForgetKnownTypes, (Datum) 0);
+	}
+
+	KnownTypes = NULL;
+	MemoryContextReset(KnownTypesContext);
+	control.hcxt = KnownTypesContext;
+	KnownTypes = hash_create("asynx aggregate types", 16, &control,
+							 HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	KnownTypesStale = false;
+}
+
+/* Reads a type as it is by now; false if it does not exist. */
+static bool
+ReadLatest(const text *name, AsynxType *type)
+{
+	bool		found;
+
+	PushActiveSnapshot(IsolationUsesXactSnapshot() ?
+					   GetTransactionSnapshot() : GetLatestSnapshot());
+	found = asynx_type_read(name, type);
+	PopActiveSnapshot();
+	return found;
+}
+
+/* Remembers a type under its name. */
+static void
+Remember(const char *name, const AsynxType *type)
+{
+	Jsonb	   *seed = NULL;
+	KnownType  *known;
+
+	if (type->seed != NULL)
+	{
+		seed = MemoryContextAlloc(KnownTypesContext, VARSIZE(type->seed));
+		memcpy(seed, type->seed, VARSIZE(type->seed));
+	}
+	known = hash_search(KnownTypes, name, HASH_ENTER, NULL);
+	known->type = *type;
+	known->type.seed = seed;
+}
+
+/* Is the type known, and not out of date?  Under REPEATABLE READ none is. */
+static bool
+FindKnown(const char *name, AsynxType *type)
+{
+	const KnownType *known;
+
+	if (IsolationUsesXactSnapshot())
+		return false;
+
+	AcceptInvalidationMessages();
+	if (KnownTypesStale)
+		ResetKnownTypes();
+	known = hash_search(KnownTypes, name, HASH_FIND, NULL);
+	if (known != NULL)
+		*type = known->type;
+	return known != NULL;
+}
+
+/*
+ * Finds a type for a writer, who has locked the event table; false if it does not
+ * exist.  The seed is good until the next call.  Needs no active snapshot: it sees
+ * what is committed, under REPEATABLE READ what the transaction sees.
+ */
+bool
+asynx_type_find(const text *name, AsynxType *type)
+{
+	char		key[ASYNX_MAX_NAME_BYTES + 1];
+
+	text_to_cstring_buffer(name, key, sizeof(key));
+	if (FindKnown(key, type))
+		return true;
+	if (!ReadLatest(name, type))
+		return false;
+	if (!IsolationUsesXactSnapshot())
+		Remember(key, type);
+	return true;
 }
 
 /* Keeps writers out, then raises 55006 if the type has events. */
@@ -178,6 +304,8 @@ RefuseUpdate(const text *name, int32 schema_version)
 PG_FUNCTION_INFO_V1(asynx_create_aggregate_type);
 PG_FUNCTION_INFO_V1(asynx_alter_aggregate_type);
 PG_FUNCTION_INFO_V1(asynx_drop_aggregate_type);
+PG_FUNCTION_INFO_V1(asynx_schema_version);
+PG_FUNCTION_INFO_V1(asynx_type_changed);
 
 /* asynx.create_aggregate_type(name, schema_version, seed, snapshot_every) returns void */
 Datum
@@ -254,4 +382,39 @@ asynx_drop_aggregate_type(PG_FUNCTION_ARGS)
 	asynx_query_end(&scope);
 
 	PG_RETURN_VOID();
+}
+
+/*
+ * asynx.schema_version(aggregate_type text) returns integer: the version of what
+ * is stored now, 1 for a type that does not exist.  For append()'s INSERT.
+ */
+Datum
+asynx_schema_version(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	char		key[ASYNX_MAX_NAME_BYTES + 1];
+	AsynxQueryScope scope;
+	AsynxType	type;
+
+	text_to_cstring_buffer(name, key, sizeof(key));
+	if (!FindKnown(key, &type))
+	{
+		asynx_query_begin(&scope);
+		(void) asynx_type_find(name, &type);
+		asynx_query_end(&scope);
+	}
+	PG_RETURN_INT32(type.schema_version);
+}
+
+/* asynx.type_changed() returns trigger: tells all sessions to read their types again. */
+Datum
+asynx_type_changed(PG_FUNCTION_ARGS)
+{
+	if (!CALLED_AS_TRIGGER(fcinfo))
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("\"asynx.type_changed\" can only be called as a trigger")));
+
+	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	return PointerGetDatum(NULL);
 }

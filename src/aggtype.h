@@ -18,8 +18,9 @@ typedef struct AsynxType
 	Jsonb	   *seed;			/* what version 1's patch is applied to; NULL for JSON null */
 } AsynxType;
 
-/* These run within a query scope, under the active snapshot. */
+/* These run within a query scope; read under the active snapshot, find under its own. */
 extern bool asynx_type_read(const text *name, AsynxType *type);
+extern bool asynx_type_find(const text *name, AsynxType *type);
 pg_noreturn extern void asynx_type_refuse_unknown(const text *name);
 
 #endif							/* ASYNX_AGGTYPE_H */

@@ -11,11 +11,13 @@
 
 #include "access/xact.h"
 #include "fmgr.h"
+#include "erasures.h"
 #include "guard.h"
 #include "guc.h"
 #include "inflight.h"
 #include "query.h"
 #include "shmem.h"
+#include "tips.h"
 
 PG_MODULE_MAGIC;
 
@@ -27,6 +29,8 @@ AtXactEnd(XactEvent event, void *arg)
 {
 	(void) arg;
 	asynx_inflight_at_xact_end(event);
+	asynx_erasures_at_xact_end(event);
+	asynx_tips_at_xact_end(event);
 	asynx_guard_restore();
 }
 
@@ -36,6 +40,7 @@ AtSubXactEnd(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
 {
 	(void) arg;
 	asynx_inflight_at_subxact_end(event, mine, parent);
+	asynx_tips_at_subxact_end(event);
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		asynx_guard_restore();
 }

@@ -1,25 +1,23 @@
 /*
  * batch.c
- *	  append_many(): many events in one statement, all or nothing.
+ *	  append_many(): many events at once, all or nothing.
  *
  * 1. The array is read into requests as append() knows them.
  *
- * 2. Those that repeat what is stored (only they can who carry an id) are set
- *	  aside, the rest is grouped by aggregate.  One statement reads the tip of
- *	  each stream: its last version, that event's position, its type.  Everything
- *	  that is wrong with a stream is found here, where it can be explained: a
- *	  conflict, a gap, another type.
+ * 2. The events are grouped by aggregate.  One statement reads the tip of each
+ *	  stream: its last version, that event's position, its type.  Events that
+ *	  repeat what is stored (only they can who carry an id, at a version that is
+ *	  taken) are set aside.  Everything that is wrong with a stream is found here,
+ *	  where it can be explained: a conflict, a gap, another type.
  *
- * 3. One INSERT stores the batch in the order of the array, and so draws the
- *	  positions in that order.  It begins with a check, under the very snapshot
- *	  of the INSERT, that each tip still is the event that step 2 saw; if not, it
- *	  stores nothing.  It also stores nothing if every row lost a race for its
- *	  version, as when the same batch was sent twice at once.  Then step 2 is
- *	  repeated.  If only some rows lost, the batch is refused, and what was
- *	  stored of it is undone with the transaction.
+ * 3. The batch is inserted in the order of the array, in chunks that bound the
+ *	  memory, and so draws its positions in that order, after the tips were seen.
+ *	  If a row lost a race for its version, as when the same batch was sent twice at
+ *	  once, all of it is undone and step 2 is repeated: then it is explained, or was
+ *	  a repetition.
  *
- * 4. As in append(), the tips must still be the same under a snapshot newer than
- *	  the INSERT (store.c, 3 and 4).
+ * 4. As in append(), if anything was erased since before step 2, the tips must
+ *	  still be the same under a snapshot newer than the INSERT (store.c, 3 and 4).
  *
  * The order in which rows are inserted is the array's: two batches that touch
  * the same aggregates in another order can deadlock, and one is then aborted.
@@ -31,6 +29,7 @@
 #include "args.h"
 #include "batch.h"
 #include "catalog/pg_type.h"
+#include "erasures.h"
 #include "errors.h"
 #include "jsonbwriter.h"
 #include "mb/pg_wchar.h"
@@ -76,34 +75,45 @@ typedef struct Batch
 	int			pending;		/* how many these are */
 	BatchStream *streams;		/* groups of sorted */
 	int			nstreams;
+	AsynxErasuresMark mark;		/* from before the tips were read */
 	int			current;		/* element being looked at, for the error context; -1 = none */
 } Batch;
 
-/* The columns of the batch as arrays, then the streams' ids, heads, tips and types. */
+/* How often a batch is tried that somebody was ahead of and nothing speaks against. */
+#define ATTEMPTS 3
+
+/* More is neither a timestamp nor a UUID, and too much for a message. */
+#define LITERAL_BYTES 128
+
+/* How many columns append_many() fills, and which of them may be NULL. */
+#define BATCH_COLUMNS 9
+#define METADATA_COLUMN 8
+
+/* Rows that go through one INSERT; their arrays stay small, whatever the batch is. */
+#define CHUNK_ROWS 500
+
+/* Rows of the batch, by columns. */
+typedef struct Chunk
+{
+	Datum		values[BATCH_COLUMNS][CHUNK_ROWS];
+	bool		no_metadata[CHUNK_ROWS];
+	int			rows;
+} Chunk;
+
+/*
+ * The columns of a chunk as arrays.  The functions stand in the select list, where
+ * they go through no tuplestore, and there is no ON CONFLICT, which costs each row.
+ */
 static AsynxQuery InsertBatch = {
 	.sql = ASYNX_SQL("INSERT INTO asynx.events "
 					 "(aggregate_id, version, id, aggregate_type, event_name, schema_version, "
 					 " occurred_at, patch, metadata) "
-					 "SELECT u.aggregate_id, u.version, u.id, u.aggregate_type, u.event_name, "
-					 " u.schema_version, u.occurred_at, u.patch, u.metadata "
-					 "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), "
-					 " pg_catalog.unnest($3), pg_catalog.unnest($4), pg_catalog.unnest($5), "
-					 " pg_catalog.unnest($6), pg_catalog.unnest($7), pg_catalog.unnest($8), "
-					 " pg_catalog.unnest($9)) "
-					 "AS u (aggregate_id, version, id, aggregate_type, event_name, "
-					 " schema_version, occurred_at, patch, metadata) "
-					 "WHERE NOT EXISTS (SELECT "
-					 " FROM ROWS FROM (pg_catalog.unnest($10), pg_catalog.unnest($11), "
-					 "  pg_catalog.unnest($12)) AS f (aggregate_id, head, tip) "
-					 " LEFT JOIN asynx.events p "
-					 "  ON p.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
-					 "  AND p.version OPERATOR(pg_catalog.=) GREATEST(f.head, 1) "
-					 " WHERE COALESCE(p.position, 0) OPERATOR(pg_catalog.<>) f.tip) "
-					 "ON CONFLICT (aggregate_id, version) DO NOTHING"),
-	.nargs = 12,
+					 "SELECT pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), "
+					 " pg_catalog.unnest($4), pg_catalog.unnest($5), pg_catalog.unnest($6), "
+					 " pg_catalog.unnest($7), pg_catalog.unnest($8), pg_catalog.unnest($9)"),
+	.nargs = BATCH_COLUMNS,
 	.argtypes = {TEXTARRAYOID, INT8ARRAYOID, UUIDARRAYOID, TEXTARRAYOID, TEXTARRAYOID,
-		INT4ARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, JSONBARRAYOID,
-	TEXTARRAYOID, INT8ARRAYOID, INT8ARRAYOID},
+	INT4ARRAYOID, TIMESTAMPTZARRAYOID, JSONBARRAYOID, JSONBARRAYOID},
 };
 
 static AsynxQuery SelectTips = {
@@ -161,25 +171,38 @@ IsBelow(Datum a, Datum b)
 	return DatumGetBool(DirectFunctionCall2(numeric_lt, a, b));
 }
 
+/* Is a numeric this integer? */
+static bool
+IsEqual(Datum number, int64 integer)
+{
+	return DatumGetBool(DirectFunctionCall2(numeric_eq, number,
+											NumericGetDatum(int64_to_numeric(integer))));
+}
+
 /* A member that must be an integer in a range. */
 static int64
 MemberInteger(const AsynxValue *value, const char *name, int64 least, int64 most)
 {
-	Datum		number;
-	Datum		integer;
+	Datum		number = PointerGetDatum(value->data);
+	int64		integer;
+	bool		large;
 
 	if (value->tag != ASYNX_NUMERIC)
 		RefuseMember(name, "a number");
-	number = PointerGetDatum(value->data);
+
+	/* most are small */
+	integer = numeric_int4_opt_error(DatumGetNumeric(number), &large);
+	if (!large && integer >= least && IsEqual(number, integer))
+		return integer;
+
 	if (IsBelow(number, NumericGetDatum(int64_to_numeric(least))) ||
 		IsBelow(NumericGetDatum(int64_to_numeric(most)), number))
 		RefuseMember(name, psprintf("between %lld and %lld", (long long) least, (long long) most));
 
-	integer = DirectFunctionCall1(numeric_int8, number);
-	if (!DatumGetBool(DirectFunctionCall2(numeric_eq, number,
-										  DirectFunctionCall1(int8_numeric, integer))))
+	integer = DatumGetInt64(DirectFunctionCall1(numeric_int8, number));
+	if (!IsEqual(number, integer))
 		RefuseMember(name, "an integer");
-	return DatumGetInt64(integer);
+	return integer;
 }
 
 /* Any member as a jsonb of its own. */
@@ -199,6 +222,8 @@ SetOccurredAt(BatchItem *item, const AsynxValue *value)
 {
 	char	   *when = text_to_cstring(MemberText(value, "occurred_at"));
 
+	if (value->len > LITERAL_BYTES)
+		RefuseMember("occurred_at", "a timestamp");
 	item->occurred_at =
 		DatumGetTimestampTz(DirectFunctionCall3(timestamptz_in, CStringGetDatum(when),
 												ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
@@ -212,6 +237,8 @@ SetId(BatchItem *item, const AsynxValue *value)
 {
 	char	   *id = text_to_cstring(MemberText(value, "id"));
 
+	if (value->len > LITERAL_BYTES)
+		RefuseMember("id", "a UUID");
 	item->id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(id)));
 	item->append.id = &item->id;
 }
@@ -337,29 +364,6 @@ ReadItems(const Jsonb *events, Batch *batch)
 	}
 }
 
-/* Sets aside what is stored already; only what carries an id can be.  Active snapshot needed. */
-static void
-MarkRepeats(Batch *batch)
-{
-	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx repeats",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = MemoryContextSwitchTo(scratch);
-
-	for (batch->current = 0; batch->current < batch->count; batch->current++)
-	{
-		BatchItem  *item = &batch->items[batch->current];
-		AsynxStoredEvent stored;
-
-		item->repeated = item->append.id != NULL &&
-			asynx_store_read(item->append.aggregate_id, item->append.version, &stored) &&
-			asynx_store_is_repeat(&item->append, &stored);
-		MemoryContextReset(scratch);
-	}
-
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(scratch);
-}
-
 /* Order of items: by aggregate id, then by place in the array. */
 static int
 CompareItems(const void *a, const void *b)
@@ -462,7 +466,75 @@ ReadTips(Batch *batch)
 	(void) asynx_query_read(&SelectTips, values, NULL, GetTip, batch);
 }
 
-/* Settles the type of a stream and the schema version of its items; active snapshot needed. */
+/* Is the item stored already?  Active snapshot needed. */
+static bool
+IsStored(const BatchItem *item)
+{
+	AsynxStoredEvent stored;
+
+	return asynx_store_read(item->append.aggregate_id, item->append.version, &stored) &&
+		asynx_store_is_repeat(&item->append, &stored);
+}
+
+/* Sets aside what is stored already; true if there is anything.  Active snapshot needed. */
+static bool
+MarkRepeats(Batch *batch)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx repeats",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+	bool		any = false;
+	int			i;
+
+	for (i = 0; i < batch->nstreams; i++)
+	{
+		BatchStream *stream = &batch->streams[i];
+		int			n;
+
+		for (n = 0; n < stream->count; n++)
+		{
+			BatchItem  *item = stream->items[n];
+
+			if (item->append.id == NULL || item->append.version > stream->head)
+				continue;
+			item->repeated = IsStored(item);
+			any |= item->repeated;
+			MemoryContextReset(scratch);
+		}
+	}
+
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
+	return any;
+}
+
+/* The newest there is of a type, also under REPEATABLE READ; active snapshot needed. */
+static bool
+FindType(const text *name, AsynxType *type)
+{
+	return IsolationUsesXactSnapshot() ?
+		asynx_type_read(name, type) : asynx_type_find(name, type);
+}
+
+/* Under REPEATABLE READ: raises 40001 if the stream is not what the transaction sees. */
+static void
+CheckNotMoved(const BatchStream *stream)
+{
+	const text *aggregate_id = stream->items[0]->append.aggregate_id;
+	int64		seen;
+
+	asynx_store_check_not_moved(aggregate_id, stream->head);
+	if (!IsolationUsesXactSnapshot() || stream->head == 0)
+		return;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	seen = asynx_store_position(aggregate_id, stream->head);
+	PopActiveSnapshot();
+	if (seen != stream->tip)
+		asynx_store_refuse_moved(aggregate_id);
+}
+
+/* Settles the type of a stream and the schema version of its items. */
 static void
 SettleTypes(Batch *batch, BatchStream *stream)
 {
@@ -473,7 +545,7 @@ SettleTypes(Batch *batch, BatchStream *stream)
 		stream->type = stream->items[0]->append.aggregate_type;
 	if (stream->type == NULL)
 		stream->type = cstring_to_text(ASYNX_DEFAULT_TYPE);
-	if (!asynx_type_read(stream->type, &type) && stream->head == 0)
+	if (!FindType(stream->type, &type) && stream->head == 0)
 		asynx_type_refuse_unknown(stream->type);
 
 	for (i = 0; i < stream->count; i++)
@@ -501,20 +573,19 @@ CheckVersions(Batch *batch, const BatchStream *stream)
 	}
 }
 
-/* Looks where the streams are and raises what is wrong with the batch; active snapshot needed. */
+/* Raises what is wrong with the batch; active snapshot needed. */
 static void
 CheckStreams(Batch *batch)
 {
 	int			i;
 
-	ReadTips(batch);
 	for (i = 0; i < batch->nstreams; i++)
 	{
 		BatchStream *stream = &batch->streams[i];
 
 		CHECK_FOR_INTERRUPTS();
 		batch->current = stream->items[0] - batch->items;
-		asynx_store_check_not_moved(stream->items[0]->append.aggregate_id, stream->head);
+		CheckNotMoved(stream);
 		CheckVersions(batch, stream);
 		SettleTypes(batch, stream);
 	}
@@ -560,47 +631,72 @@ ItemColumns(BatchItem *item, Datum *columns)
 	columns[8] = PointerGetDatum(append->metadata);
 }
 
-/* The batch as arrays, one for each column. */
-static void
-BatchColumns(Batch *batch, Datum *arrays)
+/* Puts the next items that are to be stored into the chunk; false if there are none. */
+static bool
+FillChunk(Batch *batch, int *next, Chunk *chunk)
 {
-	static const Oid types[] = {
-		TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, JSONBOID, JSONBOID
-	};
-	Size		height = Max(batch->pending, 1);
-	Datum	   *values = palloc_extended(lengthof(types) * height * sizeof(Datum),
-										 MCXT_ALLOC_HUGE);
-	bool	   *no_metadata = palloc_extended(height * sizeof(bool), MCXT_ALLOC_HUGE);
-	int			row = 0;
-	int			i;
-
-	for (i = 0; i < batch->count; i++)
+	chunk->rows = 0;
+	for (; *next < batch->count && chunk->rows < CHUNK_ROWS; (*next)++)
 	{
-		Datum		columns[lengthof(types)];
-		size_t		c;
+		BatchItem  *item = &batch->items[*next];
+		Datum		columns[BATCH_COLUMNS];
+		int			c;
 
-		if (batch->items[i].repeated)
+		if (item->repeated)
 			continue;
-		ItemColumns(&batch->items[i], columns);
-		for (c = 0; c < lengthof(types); c++)
-			values[c * height + row] = columns[c];
-		no_metadata[row++] = (batch->items[i].append.metadata == NULL);
+		ItemColumns(item, columns);
+		for (c = 0; c < BATCH_COLUMNS; c++)
+			chunk->values[c][chunk->rows] = columns[c];
+		chunk->no_metadata[chunk->rows++] = (item->append.metadata == NULL);
 	}
-
-	for (i = 0; i < (int) lengthof(types); i++)
-		arrays[i] = MakeArray(values + i * height, i == 8 ? no_metadata : NULL,
-							  batch->pending, types[i]);
+	return chunk->rows > 0;
 }
 
-/* Runs the INSERT; returns how many rows it stored. */
-static uint64
-InsertItems(Batch *batch)
+/* Inserts the rows of a chunk. */
+static void
+InsertChunk(Chunk *chunk)
 {
-	Datum		values[12];
+	static const Oid types[BATCH_COLUMNS] = {
+		TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, JSONBOID, JSONBOID
+	};
+	Datum		arrays[BATCH_COLUMNS];
+	uint64		stored;
+	int			c;
 
-	BatchColumns(batch, values);
-	StreamColumns(batch, &values[9]);
-	return asynx_query_write(&InsertBatch, values, NULL, NULL, NULL);
+	for (c = 0; c < BATCH_COLUMNS; c++)
+		arrays[c] = MakeArray(chunk->values[c], c == METADATA_COLUMN ? chunk->no_metadata : NULL,
+							  chunk->rows, types[c]);
+	stored = asynx_query_write(&InsertBatch, arrays, NULL, NULL, NULL);
+	if (stored != (uint64) chunk->rows)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_VERSION_CONFLICT),
+				 errmsg("only %llu of %d events could be stored",
+						(unsigned long long) stored, chunk->rows),
+				 errdetail("A trigger of the event table was in the way.")));
+}
+
+/* Inserts what is pending, a chunk after the other; a unit of work. */
+static void
+InsertItems(void *arg)
+{
+	Batch	   *batch = (Batch *) arg;
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx batch chunk",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = CurrentMemoryContext;
+	Chunk	   *chunk = palloc(sizeof(Chunk));
+	int			next = 0;
+
+	while (FillChunk(batch, &next, chunk))
+	{
+		CHECK_FOR_INTERRUPTS();
+		MemoryContextSwitchTo(scratch);
+		InsertChunk(chunk);
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(scratch);
+	}
+
+	MemoryContextDelete(scratch);
+	pfree(chunk);
 }
 
 /* Raises an error if a stream is not what the INSERT continued any more. */
@@ -618,62 +714,69 @@ CheckPredecessors(const Batch *batch)
 		asynx_store_refuse_erased(&batch->streams[n - 1].items[0]->append);
 }
 
-/* Raises a conflict: some rows lost a race for their version, others were stored. */
+/* Every item is to be stored, as far as is known. */
 static void
-RefuseRace(const Batch *batch, uint64 stored)
+ForgetRepeats(Batch *batch)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_ASYNX_VERSION_CONFLICT),
-			 errmsg("another transaction appended to an aggregate of the batch"),
-			 errdetail("%llu of %d events found their version taken.",
-					   (unsigned long long) (batch->pending - stored), batch->pending),
-			 errhint("Read the aggregates again and append to their current versions.")));
+	int			i;
+
+	for (i = 0; i < batch->count; i++)
+		batch->items[i].repeated = false;
 }
 
-/* Sets repetitions aside and checks the rest against the newest there is. */
+/* Looks at the newest there is: sets repetitions aside and checks the rest. */
 static void
 Look(Batch *batch)
 {
+	batch->mark = asynx_erasures_mark();
 	PushActiveSnapshot(GetLatestSnapshot());
-	MarkRepeats(batch);
+	ForgetRepeats(batch);
 	GroupStreams(batch);
+	ReadTips(batch);
+	if (MarkRepeats(batch))
+	{
+		GroupStreams(batch);
+		ReadTips(batch);
+	}
 	CheckStreams(batch);
 	PopActiveSnapshot();
 	batch->current = -1;
 }
 
-/* Stores what is pending; false if nothing could be stored and it must be looked at again. */
-static bool
-Store(Batch *batch)
+/* Raises an error if something was erased while the batch was stored. */
+static void
+CheckNotErased(const Batch *batch)
 {
-	uint64		stored = InsertItems(batch);
-
-	if (stored == 0)
-	{
-		if (IsolationUsesXactSnapshot())
-			asynx_store_refuse_moved(batch->streams[0].items[0]->append.aggregate_id);
-		return false;
-	}
-	if (stored < (uint64) batch->pending)
-		RefuseRace(batch, stored);
-	CheckPredecessors(batch);
-	return true;
+	if (IsolationUsesXactSnapshot() || asynx_erasures_since(&batch->mark))
+		CheckPredecessors(batch);
 }
 
-/* Looks and stores until it is done; returns how many events were stored. */
+/*
+ * Looks and stores until it is done; returns how many events were stored.
+ *
+ * If a version was taken meanwhile, the next look explains it.  If nothing does, it
+ * is not our key that is violated.
+ */
 static int64
 LookAndStore(Batch *batch)
 {
+	ErrorData  *error = NULL;
 	int			attempt;
 
-	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
+	for (attempt = 0; attempt < ATTEMPTS; attempt++)
 	{
 		CHECK_FOR_INTERRUPTS();
 		Look(batch);
-		if (batch->pending == 0 || Store(batch))
+		if (batch->pending == 0)
+			return 0;
+		error = asynx_query_attempt(InsertItems, batch);
+		if (error == NULL)
+		{
+			CheckNotErased(batch);
 			return batch->pending;
+		}
 	}
-	asynx_store_refuse_attempts(batch->streams[0].items[0]->append.aggregate_id);
+	ReThrowError(error);
 }
 
 /*

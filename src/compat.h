@@ -11,6 +11,7 @@
 #error "asynx needs PostgreSQL 15 or newer"
 #endif
 
+#include "common/jsonapi.h"
 #include "storage/proc.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
@@ -29,6 +30,17 @@ asynx_my_proc_number(void)
 	return MyProcNumber;
 #else
 	return MyProc->pgprocno;
+#endif
+}
+
+/* A lexer for JSON text, in the current memory context; 17 can also do with the caller's struct. */
+static inline JsonLexContext *
+asynx_json_lexer(char *json, int len, int encoding, bool need_escapes)
+{
+#if PG_VERSION_NUM >= 170000
+	return makeJsonLexContextCstringLen(NULL, json, len, encoding, need_escapes);
+#else
+	return makeJsonLexContextCstringLen(json, len, encoding, need_escapes);
 #endif
 }
 

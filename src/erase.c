@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "erasures.h"
 #include "guard.h"
 #include "lock.h"
 #include "miscadmin.h"
@@ -103,6 +104,7 @@ Erase(const text *aggregate_id)
 	int64		head;
 
 	asynx_lock_aggregate(aggregate_id);
+	asynx_erasures_begin();
 
 	head = BlockAppends(aggregate_id);
 	if (head > 0)

@@ -58,6 +58,7 @@
 #include "storage/bufpage.h"
 #include "storage/ipc.h"
 #include "storage/shmem.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
@@ -155,11 +156,6 @@ LastValue(Oid sequence, XLogRecPtr *logged)
 	HeapTupleData tuple;
 	Form_pg_sequence_data data;
 	int64		last;
-
-	if (relation->rd_rel->relkind != RELKIND_SEQUENCE)
-		ereport(ERROR,
-				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
-				 errmsg("\"%s\" is not a sequence", RelationGetRelationName(relation))));
 
 	buffer = ReadBuffer(relation, 0);
 	LockBuffer(buffer, BUFFER_LOCK_SHARE);
@@ -364,8 +360,14 @@ PG_FUNCTION_INFO_V1(asynx_feed_holders);
 Datum
 asynx_next_position(PG_FUNCTION_ARGS)
 {
+	Oid			sequence = PG_GETARG_OID(0);
+
 	CheckLoaded();
-	PG_RETURN_INT64(NextPosition(PG_GETARG_OID(0)));
+	if (get_rel_relkind(sequence) != RELKIND_SEQUENCE)
+		ereport(ERROR,
+				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
+				 errmsg("relation %u is not a sequence", sequence)));
+	PG_RETURN_INT64(NextPosition(sequence));
 }
 
 /* asynx.feed_holders(): who holds the safe position back, a row (pid, since, position) each. */

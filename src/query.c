@@ -18,6 +18,9 @@
  *	  several statements that must agree run under the same one.
  *	  asynx_query_write() takes a new snapshot for its statement, as every
  *	  statement of a client does.
+ *
+ * 5. asynx_query_attempt() runs statements in a subtransaction, so that a version
+ *	  that somebody else took first does not cost the transaction.
  */
 #include "asynx.h"
 
@@ -35,6 +38,7 @@
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/syscache.h"
 #include "utils/tuplestore.h"
 
@@ -350,6 +354,52 @@ asynx_query_write(AsynxQuery *query, const Datum *values, const char *nulls,
 
 	Run(query, values, nulls, false, &receiver);
 	return SPI_processed;
+}
+
+/* Is it the violation of a unique index of the event table? */
+static bool
+IsTaken(const ErrorData *error)
+{
+	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
+		error->schema_name != NULL && strcmp(error->schema_name, ASYNX_SCHEMA) == 0 &&
+		error->table_name != NULL && strcmp(error->table_name, "events") == 0;
+}
+
+/*
+ * Runs "work", which may write, in a subtransaction.  If it violates a unique index
+ * of the event table it is undone, and the error is the result; else NULL.
+ */
+ErrorData *
+asynx_query_attempt(AsynxWork work, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		work(arg);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		MemoryContextSwitchTo(caller);
+		CurrentResourceOwner = owner;
+
+		if (!IsTaken(error))
+			ReThrowError(error);
+	}
+	PG_END_TRY();
+
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return error;
 }
 
 /* Row function: puts the row into the tuplestore that is the argument. */

@@ -41,6 +41,9 @@ typedef struct AsynxQueryScope
  */
 typedef bool (*AsynxRowFunction) (TupleTableSlot *slot, void *arg);
 
+/* What asynx_query_attempt() runs. */
+typedef void (*AsynxWork) (void *arg);
+
 extern void asynx_query_init(void);
 extern void asynx_query_begin(AsynxQueryScope *scope);
 extern void asynx_query_begin_write(AsynxQueryScope *scope, const char *function);
@@ -51,6 +54,7 @@ extern uint64 asynx_query_read(AsynxQuery *query, const Datum *values, const cha
 extern uint64 asynx_query_write(AsynxQuery *query, const Datum *values, const char *nulls,
 								AsynxRowFunction row, void *arg);
 
+extern ErrorData *asynx_query_attempt(AsynxWork work, void *arg);
 extern void asynx_query_read_into(AsynxQuery *query, const Datum *values, const char *nulls,
 								  FunctionCallInfo fcinfo);
 

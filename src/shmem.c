@@ -5,12 +5,14 @@
  * Each room owns its size and its initialisation; this file only sums them.
  *
  * Lock order: AddinShmemInitLock, while the server starts, is the only LWLock
- * that is taken here.  The in-flight registry (inflight.c) needs none.
+ * that is taken here.  The in-flight registry (inflight.c) and the counters of
+ * erasures (erasures.c) need none.
  * Heavyweight locks: first the event table's (query.c), then an aggregate's
  * (lock.c), then those of rows.
  */
 #include "asynx.h"
 
+#include "erasures.h"
 #include "inflight.h"
 #include "miscadmin.h"
 #include "shmem.h"
@@ -28,6 +30,7 @@ RequestShmem(void)
 	if (PreviousRequest != NULL)
 		PreviousRequest();
 	RequestAddinShmemSpace(asynx_inflight_shmem_size());
+	RequestAddinShmemSpace(asynx_erasures_shmem_size());
 }
 
 /* Hook: sets the memory up; also after a crash restart, then from nothing again. */
@@ -39,6 +42,7 @@ StartShmem(void)
 
 	LWLockAcquire(AddinShmemInitLock, LW_EXCLUSIVE);
 	asynx_inflight_shmem_init();
+	asynx_erasures_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -7,20 +7,24 @@
  *	  from version - 1, so the position is drawn in the statement whose snapshot
  *	  saw the predecessor.
  *
+ *	  Where this session stored the predecessor itself, it knows that (tips.c).
+ *
  * 2. If the INSERT stored nothing, a new snapshot tells why: the same event is
  *	  there already (a safe retry), the version is taken, there is a gap, or the
  *	  type is another.  If nothing of that is so any more, it is tried again.
  *
  * 3. An INSERT may have waited for a transaction that erased the aggregate, and
- *	  perhaps began it again (erase.c).  So every append looks once more, with a
- *	  snapshot newer than its INSERT, whether version - 1 still is the very event
- *	  that the INSERT saw; its position tells.  Thus no event ever stands without
- *	  its predecessors, and within a stream positions ascend as versions do.
+ *	  perhaps began it again (erase.c).  So if there was an erasure anywhere
+ *	  (erasures.c), the append looks once more, with a snapshot newer than its
+ *	  INSERT, whether the stream still leads up to it.  Thus no event ever stands
+ *	  without its predecessors, and within a stream positions ascend as versions
+ *	  do.
  *
  * 4. Under REPEATABLE READ and SERIALIZABLE the INSERT sees the transaction's
  *	  snapshot.  A stream or a type that changed after it is a serialization
  *	  failure, 40001, and not the conflict or gap it looks like: the caller must
- *	  begin again.  What 2 and 3 look at is the newest there is.
+ *	  begin again.  What 2 and 3 look at is the newest there is, and every append
+ *	  compares the predecessor with it.
  *
  * 5. Whoever writes locks the event table first (asynx_query_begin_write) and
  *	  looks afterwards; dropping a type locks it against writers (aggtype.c).
@@ -31,11 +35,13 @@
 #include "aggtype.h"
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "erasures.h"
 #include "errors.h"
 #include "miscadmin.h"
 #include "patch.h"
 #include "query.h"
 #include "store.h"
+#include "tips.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
@@ -45,44 +51,31 @@
 #define INSERT_ARGTYPES \
 	{TEXTOID, INT8OID, UUIDOID, TEXTOID, TEXTOID, INT4OID, TIMESTAMPTZOID, JSONBOID, JSONBOID}
 
-/* The first event of an aggregate: its type must be known, or be the default one. */
-static AsynxQuery InsertFirst = {
+/* An event whose predecessor is known to be there, or that needs none. */
+static AsynxQuery InsertKnown = {
 	.sql = ASYNX_SQL("INSERT INTO asynx.events AS n "
 					 "(aggregate_id, version, id, aggregate_type, event_name, schema_version, "
 					 " occurred_at, patch, metadata) "
-					 "SELECT $1, $2, $3, $4, $5, COALESCE($6, t.schema_version, 1), $7, $8, $9 "
-					 "FROM (SELECT) AS one "
-					 "LEFT JOIN asynx.aggregate_types t ON t.name OPERATOR(pg_catalog.=) $4 "
-					 "WHERE (t.name IS NOT NULL OR $4 OPERATOR(pg_catalog.=) 'default') "
-					 "AND NOT EXISTS (SELECT FROM asynx.events p "
-					 "WHERE p.aggregate_id OPERATOR(pg_catalog.=) $1 "
-					 "AND p.version OPERATOR(pg_catalog.=) $2) "
+					 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) "
 					 "ON CONFLICT (aggregate_id, version) DO NOTHING "
-					 "RETURNING n.position, n.aggregate_type, n.schema_version, "
-					 " 0::pg_catalog.int8"),
+					 "RETURNING n.position, n.aggregate_type, n.schema_version"),
 	.nargs = INSERT_NARGS,
 	.argtypes = INSERT_ARGTYPES,
 };
 
-/* Any later event: it inherits the type of its predecessor. */
+/* Any other event: it inherits the type of its predecessor. */
 static AsynxQuery InsertNext = {
 	.sql = ASYNX_SQL("INSERT INTO asynx.events AS n "
 					 "(aggregate_id, version, id, aggregate_type, event_name, schema_version, "
 					 " occurred_at, patch, metadata) "
 					 "SELECT $1, $2, $3, p.aggregate_type, $5, "
-					 " COALESCE($6, t.schema_version, 1), $7, $8, $9 "
+					 " COALESCE($6, asynx.schema_version(p.aggregate_type)), $7, $8, $9 "
 					 "FROM asynx.events p "
-					 "LEFT JOIN asynx.aggregate_types t "
-					 " ON t.name OPERATOR(pg_catalog.=) p.aggregate_type "
 					 "WHERE p.aggregate_id OPERATOR(pg_catalog.=) $1 "
 					 "AND p.version OPERATOR(pg_catalog.=) ($2 OPERATOR(pg_catalog.-) 1) "
 					 "AND ($4 IS NULL OR p.aggregate_type OPERATOR(pg_catalog.=) $4) "
 					 "ON CONFLICT (aggregate_id, version) DO NOTHING "
-					 "RETURNING n.position, n.aggregate_type, n.schema_version, "
-					 " (SELECT q.position FROM asynx.events q "
-					 "  WHERE q.aggregate_id OPERATOR(pg_catalog.=) n.aggregate_id "
-					 "  AND q.version OPERATOR(pg_catalog.=) "
-					 "   (n.version OPERATOR(pg_catalog.-) 1))"),
+					 "RETURNING n.position, n.aggregate_type, n.schema_version"),
 	.nargs = INSERT_NARGS,
 	.argtypes = INSERT_ARGTYPES,
 };
@@ -127,13 +120,6 @@ static AsynxQuery SelectLaterTombstone = {
 	.nargs = 2,
 	.argtypes = {TEXTOID, INT8OID},
 };
-
-/* What an INSERT reports. */
-typedef struct Inserted
-{
-	AsynxStoredEvent *event;	/* the event, as stored */
-	int64		predecessor;	/* position of version - 1 as the INSERT saw it, 0 for version 1 */
-} Inserted;
 
 /* Raises version_conflict or version_gap unless the request continues a stream at "head". */
 void
@@ -189,13 +175,12 @@ GetEvent(TupleTableSlot *slot, void *arg)
 static bool
 GetInserted(TupleTableSlot *slot, void *arg)
 {
-	Inserted   *inserted = (Inserted *) arg;
+	AsynxStoredEvent *stored = (AsynxStoredEvent *) arg;
 	bool		isnull;
 
-	inserted->event->position = DatumGetInt64(slot_getattr(slot, 1, &isnull));
-	inserted->event->aggregate_type = DatumGetTextPCopy(slot_getattr(slot, 2, &isnull));
-	inserted->event->schema_version = DatumGetInt32(slot_getattr(slot, 3, &isnull));
-	inserted->predecessor = DatumGetInt64(slot_getattr(slot, 4, &isnull));
+	stored->position = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+	stored->aggregate_type = DatumGetTextPCopy(slot_getattr(slot, 2, &isnull));
+	stored->schema_version = DatumGetInt32(slot_getattr(slot, 3, &isnull));
 	return true;
 }
 
@@ -269,43 +254,99 @@ FillStored(const AsynxAppend *request, AsynxStoredEvent *stored)
 		*DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
 	stored->aggregate_id = request->aggregate_id;
 	stored->version = request->version;
+	stored->aggregate_type = request->aggregate_type;
 	stored->event_name = request->event_name;
+	stored->schema_version = request->schema_version;
 	stored->occurred_at = request->occurred_at != NULL ?
 		*request->occurred_at : GetCurrentTimestamp();
 	stored->patch = request->patch;
 	stored->metadata = request->metadata;
 }
 
-/* Tries to insert the event; false if the statement stored nothing. */
+/* Gives the event its type and schema version; false if there is no such type. */
 static bool
-TryInsert(const AsynxAppend *request, Inserted *inserted)
+SettleType(AsynxStoredEvent *stored, text *aggregate_type)
 {
-	AsynxStoredEvent *stored = inserted->event;
-	bool		first = (request->version == 1);
-	text	   *type = request->aggregate_type;
+	AsynxType	type;
+
+	bool		found = asynx_type_find(aggregate_type, &type);
+
+	stored->aggregate_type = aggregate_type;
+	if (stored->schema_version == 0)
+		stored->schema_version = type.schema_version;
+	return found;
+}
+
+/* Inserts the event; false if the statement stored nothing. */
+static bool
+Insert(AsynxQuery *query, AsynxStoredEvent *stored)
+{
 	Datum		values[INSERT_NARGS];
 	char		nulls[INSERT_NARGS];
 
-	if (first && type == NULL)
-		type = cstring_to_text(ASYNX_DEFAULT_TYPE);
-
-	FillStored(request, stored);
 	memset(nulls, ' ', sizeof(nulls));
 	values[0] = PointerGetDatum(stored->aggregate_id);
 	values[1] = Int64GetDatum(stored->version);
 	values[2] = UUIDPGetDatum(&stored->id);
-	values[3] = PointerGetDatum(type);
-	nulls[3] = type == NULL ? 'n' : ' ';
+	values[3] = PointerGetDatum(stored->aggregate_type);
+	nulls[3] = stored->aggregate_type == NULL ? 'n' : ' ';
 	values[4] = PointerGetDatum(stored->event_name);
-	values[5] = Int32GetDatum(request->schema_version);
-	nulls[5] = request->schema_version == 0 ? 'n' : ' ';
+	values[5] = Int32GetDatum(stored->schema_version);
+	nulls[5] = stored->schema_version == 0 ? 'n' : ' ';
 	values[6] = TimestampTzGetDatum(stored->occurred_at);
 	values[7] = PointerGetDatum(stored->patch);
 	values[8] = PointerGetDatum(stored->metadata);
 	nulls[8] = stored->metadata == NULL ? 'n' : ' ';
 
-	return asynx_query_write(first ? &InsertFirst : &InsertNext, values, nulls,
-							 GetInserted, inserted) > 0;
+	return asynx_query_write(query, values, nulls, GetInserted, stored) > 0;
+}
+
+/*
+ * Under REPEATABLE READ: does the transaction see the aggregate?  If it was erased
+ * meanwhile, the primary key lets a first event in that does not fit what the
+ * transaction sees.
+ */
+static bool
+IsSeen(const text *aggregate_id)
+{
+	bool		seen;
+
+	if (!IsolationUsesXactSnapshot())
+		return false;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	seen = asynx_store_position(aggregate_id, 1) > 0;
+	PopActiveSnapshot();
+	return seen;
+}
+
+/* Tries to insert the first event of an aggregate. */
+static bool
+TryInsertFirst(AsynxStoredEvent *stored)
+{
+	text	   *type = stored->aggregate_type;
+
+	if (type == NULL)
+		type = cstring_to_text(ASYNX_DEFAULT_TYPE);
+	return !IsSeen(stored->aggregate_id) && SettleType(stored, type) &&
+		Insert(&InsertKnown, stored);
+}
+
+/* Tries to insert an event that continues a stream. */
+static bool
+TryInsertNext(AsynxStoredEvent *stored)
+{
+	text	   *type = NULL;
+
+	if (!IsolationUsesXactSnapshot())
+		type = asynx_tips_find(stored->aggregate_id, stored->version - 1);
+	if (type == NULL)
+		return Insert(&InsertNext, stored);
+
+	if (stored->aggregate_type != NULL && !asynx_same_bytes(stored->aggregate_type, type))
+		return false;
+	(void) SettleType(stored, type);
+	return Insert(&InsertKnown, stored);
 }
 
 /* Under REPEATABLE READ: raises 40001 if the stream's head is not what the transaction sees. */
@@ -415,27 +456,55 @@ IsForgotten(const AsynxStoredEvent *stored)
 }
 
 /*
- * Raises an error if what the new event continues, or its type, is not what the
- * INSERT saw any more.
+ * Does the stream still have what the new event continues?  An event of the same
+ * version that came later is another one: the stream was erased and begun anew.
  */
-static void
-CheckPredecessor(const AsynxAppend *request, const Inserted *inserted)
+static bool
+ContinuesStream(const AsynxStoredEvent *stored)
 {
-	AsynxStoredEvent *stored = inserted->event;
-	AsynxType	type;
+	AsynxStoredEvent predecessor;
+
+	return asynx_store_read(stored->aggregate_id, stored->version - 1, &predecessor) &&
+		predecessor.position < stored->position &&
+		asynx_same_bytes(predecessor.aggregate_type, stored->aggregate_type);
+}
+
+/* Raises an error if what the new event continues was erased meanwhile. */
+static void
+CheckNotErased(const AsynxAppend *request, const AsynxStoredEvent *stored)
+{
 	bool		good;
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (stored->version > 1)
-		good = inserted->predecessor ==
-			asynx_store_position(stored->aggregate_id, stored->version - 1);
-	else
-		good = !IsForgotten(stored) &&
-			(!IsolationUsesXactSnapshot() || asynx_type_read(stored->aggregate_type, &type));
+	good = stored->version > 1 ? ContinuesStream(stored) : !IsForgotten(stored);
 	PopActiveSnapshot();
 
 	if (!good)
 		asynx_store_refuse_erased(request);
+}
+
+/*
+ * Under REPEATABLE READ: raises 40001 if what the transaction sees of the
+ * predecessor, or of the type of a first event, is not so any more.
+ */
+static void
+CheckNotMoved(const AsynxStoredEvent *stored)
+{
+	AsynxType	type;
+	int64		seen;
+	bool		good;
+
+	PushActiveSnapshot(GetTransactionSnapshot());
+	seen = asynx_store_position(stored->aggregate_id, stored->version - 1);
+	PopActiveSnapshot();
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	good = asynx_store_position(stored->aggregate_id, stored->version - 1) == seen &&
+		(stored->version > 1 || asynx_type_read(stored->aggregate_type, &type));
+	PopActiveSnapshot();
+
+	if (!good)
+		asynx_store_refuse_moved(stored->aggregate_id);
 }
 
 /*
@@ -446,11 +515,17 @@ CheckPredecessor(const AsynxAppend *request, const Inserted *inserted)
 bool
 asynx_store_try_append(const AsynxAppend *request, AsynxStoredEvent *stored)
 {
-	Inserted	inserted = {.event = stored};
+	AsynxErasuresMark mark = asynx_erasures_mark();
 
-	if (!TryInsert(request, &inserted))
+	FillStored(request, stored);
+	if (!(stored->version == 1 ? TryInsertFirst(stored) : TryInsertNext(stored)))
 		return false;
-	CheckPredecessor(request, &inserted);
+
+	if (asynx_erasures_since(&mark))
+		CheckNotErased(request, stored);
+	if (IsolationUsesXactSnapshot())
+		CheckNotMoved(stored);
+	asynx_tips_remember(stored->aggregate_id, stored->version, stored->aggregate_type, &mark);
 	return true;
 }
 

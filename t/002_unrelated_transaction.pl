@@ -111,6 +111,8 @@ is( sqlstate_of($node, 'postgres',
 		"BEGIN; SELECT FROM asynx.append('2pc', 1, 'feed.moved', '[]'); PREPARE TRANSACTION 'x'"),
 	'0A000', 'PREPARE TRANSACTION after an append is refused');
 is(feed_end(), $behind, 'and leaves nothing in the feed');
+is( sqlstate_of($node, 'postgres', "BEGIN; SELECT asynx.delete('more'); PREPARE TRANSACTION 'x'"),
+	'0A000', 'PREPARE TRANSACTION after an erasure is refused');
 
 $holder->quit;
 $failed->quit;

@@ -13,14 +13,17 @@ use Inputs;
 my %expression = (
 	'jsonb to jsonb' => 'asynx.json_patch(d, p)',
 	'text to text' => 'CAST(asynx.json_patch(dt::jsonb, pt::jsonb) AS text)',
+	'json_patch_text' => 'asynx.json_patch_text(dt, pt)',
 	'text to jsonb to text alone' => 'CAST(CAST(dt AS jsonb) AS text)',
 	'stored column to jsonb' => 'asynx.json_patch(i.stored, p)',
 );
 my %goal = (
 	'1 KB jsonb to jsonb' => '>= 5',
 	'1 KB text to text' => '>= 1',
+	'1 KB json_patch_text' => '>= 1',
 	'100 KB jsonb to jsonb' => '>= 30',
 	'100 KB text to text' => '>= 1',
+	'100 KB json_patch_text' => '>= 1',
 );
 
 # Compares with documents of a size.

@@ -57,6 +57,25 @@ CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON asynx.events
 COMMENT ON TRIGGER append_only ON asynx.events IS
   'Refuses UPDATE, DELETE and TRUNCATE to everybody; asynx.delete() and asynx.forget() pass.';
 
+CREATE FUNCTION asynx.events_changed() RETURNS trigger
+  AS 'MODULE_PATHNAME', 'asynx_events_changed'
+  LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION asynx.events_changed() IS
+  'Trigger: tells all sessions that what they know of streams may be out of date.';
+REVOKE ALL ON FUNCTION asynx.events_changed() FROM PUBLIC;
+
+-- always, for those who pass the guard by session_replication_role, and for replication
+CREATE TRIGGER events_changed BEFORE UPDATE OR DELETE ON asynx.events
+  FOR EACH ROW EXECUTE FUNCTION asynx.events_changed();
+ALTER TABLE asynx.events ENABLE ALWAYS TRIGGER events_changed;
+CREATE TRIGGER events_truncated BEFORE TRUNCATE ON asynx.events
+  FOR EACH STATEMENT EXECUTE FUNCTION asynx.events_changed();
+ALTER TABLE asynx.events ENABLE ALWAYS TRIGGER events_truncated;
+COMMENT ON TRIGGER events_truncated ON asynx.events IS
+  'Tells all sessions that the events are gone.';
+COMMENT ON TRIGGER events_changed ON asynx.events IS
+  'Tells all sessions that events are changed or erased.';
+
 CREATE TABLE asynx.snapshots (
   aggregate_id   text COLLATE "C" PRIMARY KEY,
   version        bigint NOT NULL CHECK (version > 0),
@@ -82,6 +101,32 @@ COMMENT ON COLUMN asynx.aggregate_types.seed IS
   'The document that the patch of version 1 is applied to; NULL for JSON null.';
 COMMENT ON COLUMN asynx.aggregate_types.snapshot_every IS
   'Versions between two snapshots, 0 for none.';
+
+CREATE FUNCTION asynx.schema_version(aggregate_type text) RETURNS integer
+  AS 'MODULE_PATHNAME', 'asynx_schema_version'
+  LANGUAGE C STABLE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION asynx.schema_version(text) IS
+  'Schema version that events of a type get when they are appended.';
+REVOKE ALL ON FUNCTION asynx.schema_version(text) FROM PUBLIC;
+
+CREATE FUNCTION asynx.type_changed() RETURNS trigger
+  AS 'MODULE_PATHNAME', 'asynx_type_changed'
+  LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION asynx.type_changed() IS
+  'Trigger: tells all sessions that what they know of aggregate types is out of date.';
+REVOKE ALL ON FUNCTION asynx.type_changed() FROM PUBLIC;
+
+-- always, that is also when rows come by logical replication
+CREATE TRIGGER type_changed AFTER INSERT OR UPDATE OR DELETE ON asynx.aggregate_types
+  FOR EACH ROW EXECUTE FUNCTION asynx.type_changed();
+ALTER TABLE asynx.aggregate_types ENABLE ALWAYS TRIGGER type_changed;
+COMMENT ON TRIGGER type_changed ON asynx.aggregate_types IS
+  'Tells all sessions that a type was created, altered or dropped.';
+CREATE TRIGGER types_truncated AFTER TRUNCATE ON asynx.aggregate_types
+  FOR EACH STATEMENT EXECUTE FUNCTION asynx.type_changed();
+ALTER TABLE asynx.aggregate_types ENABLE ALWAYS TRIGGER types_truncated;
+COMMENT ON TRIGGER types_truncated ON asynx.aggregate_types IS
+  'Tells all sessions that the types are gone.';
 
 CREATE TABLE asynx.upcasters (
   aggregate_type text COLLATE "C",

@@ -40,6 +40,8 @@ REVOKE ALL ON ALL FUNCTIONS IN SCHEMA asynx FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
   asynx.json_patch(jsonb, jsonb),
   asynx.json_diff(jsonb, jsonb),
+  asynx.json_patch_text(text, text),
+  asynx.json_diff_text(text, text),
   asynx.json_pointer(jsonb, text),
   asynx.json_patch_agg(jsonb),
   asynx.topic(text)

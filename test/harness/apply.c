@@ -16,7 +16,7 @@
 /* A pointer's tokens, unescaped. */
 typedef struct Path
 {
-	Bytes		tokens[64];
+	Bytes	   *tokens;
 	int			count;
 } Path;
 
@@ -58,8 +58,9 @@ parse_path(Path *path, const Tree *operation, const char *member)
 		return false;
 	if (text->bytes.len > 0 && text->bytes.data[0] != '/')
 		return false;
+	path->tokens = palloc(sizeof(Bytes) * (text->bytes.len + 1));
 	end = text->bytes.data + text->bytes.len;
-	for (at = text->bytes.data; at < end && path->count < (int) lengthof(path->tokens);)
+	for (at = text->bytes.data; at < end;)
 	{
 		const char *stop = memchr(at + 1, '/', end - at - 1);
 
@@ -224,7 +225,7 @@ apply_value(Tree **document, const char *op, const Path *path, const Tree *value
 }
 
 /* Applies one operation. */
-static const char *
+const char *
 apply_operation(Tree **document, const Tree *operation)
 {
 	Tree	   *op = operation->type == TREE_OBJECT ? tree_get(operation, "op") : NULL;

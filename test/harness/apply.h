@@ -10,4 +10,7 @@
 /* Applies a patch in place; NULL, or the SQLSTATE that asynx should raise. */
 extern const char *apply_patch(Tree **document, const Tree *patch);
 
+/* The same for one operation. */
+extern const char *apply_operation(Tree **document, const Tree *operation);
+
 #endif							/* APPLY_H */

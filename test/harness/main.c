@@ -20,8 +20,7 @@
 
 #include <unistd.h>
 
-#include "apply.h"
-#include "diff.h"
+#include "check.h"
 #include "guc.h"
 #include "patch.h"
 #include "random.h"
@@ -41,38 +40,24 @@
 #define LONG_FOLD_BYTES (2 * 1024 * 1024)
 #define LONG_FOLD_RESULT "{\"n\":39996,\"map\":{\"a\":\"b\"},\"list\":[1.0,{\"x\":null}]}"
 
+/* Whoever has seen so many has seen enough. */
+#define MAX_FAILURES 20
+
 /* The test suite's documents fit easily; larger faults would take for ever. */
 #define MAX_FAULTS 100000
 
 extern Datum asynx_json_patch(PG_FUNCTION_ARGS);
 extern Datum asynx_json_pointer(PG_FUNCTION_ARGS);
-extern Datum asynx_json_diff(PG_FUNCTION_ARGS);
-
-/* Arguments and result of what runs under shim_run(). */
-typedef struct Call
-{
-	PGFunction	function;
-	void	   *arguments[2];
-	void	   *result;			/* NULL for SQL NULL */
-	ShimError	error;			/* sqlstate is empty if there was none */
-} Call;
-
-/* A fold of random patches. */
-typedef struct Fold
-{
-	AsynxDoc   *doc;
-	const Jsonb *patch;
-	Jsonb	   *result;
-} Fold;
 
 static int	passed = 0;
 static int	failed = 0;
 static int	skipped = 0;
+static long pairs = 0;
 static MemoryContext scratch;
 
 /* Reports a failure. */
-static void __attribute__((format(printf, 1, 2)))
-fail(const char *format,...)
+void
+check_failed(const char *format,...)
 {
 	va_list		args;
 
@@ -81,59 +66,6 @@ fail(const char *format,...)
 	va_end(args);
 	fputc('\n', stdout);
 	failed++;
-}
-
-/* Calls a function of two arguments as the server would. */
-static void
-call_body(void *argument)
-{
-	Call	   *call = argument;
-	LOCAL_FCINFO(fcinfo, 2);
-
-	InitFunctionCallInfoData(*fcinfo, NULL, 2, InvalidOid, NULL, NULL);
-	for (int i = 0; i < 2; i++)
-	{
-		fcinfo->args[i].value = PointerGetDatum(call->arguments[i]);
-		fcinfo->args[i].isnull = false;
-	}
-	call->result = DatumGetPointer(call->function(fcinfo));
-	if (fcinfo->isnull)
-		call->result = NULL;
-}
-
-/* Calls an SQL function; what it raises is in call.error. */
-static Call
-call_function(PGFunction function, void *first, void *second)
-{
-	Call		call = {function, {first, second}, NULL, {"", ""}};
-
-	shim_run(call_body, &call, &call.error);
-	return call;
-}
-
-/* Are two documents the same, byte for byte? */
-static bool
-same_jsonb(const Jsonb *a, const Jsonb *b)
-{
-	return VARSIZE(a) == VARSIZE(b) && memcmp(a, b, VARSIZE(a)) == 0;
-}
-
-/* A document as text. */
-static char *
-print_jsonb(const Jsonb *jsonb)
-{
-	return jsonb == NULL ? "NULL" : tree_print(tree_from_jsonb(jsonb));
-}
-
-/* A string as the text that SQL functions take. */
-static text *
-make_text(const Tree *string)
-{
-	text	   *result = palloc(VARHDRSZ + string->bytes.len);
-
-	SET_VARSIZE(result, VARHDRSZ + string->bytes.len);
-	memcpy(VARDATA(result), string->bytes.data, string->bytes.len);
-	return result;
 }
 
 /* Reads a file whole. */
@@ -193,17 +125,17 @@ check_outcome(const char *label, const Tree *item, const Call *call)
 	int			before = failed;
 
 	if (error != NULL && call->error.sqlstate[0] == '\0')
-		fail("%s: no error but %s", label, print_jsonb(call->result));
+		check_failed("%s: no error but %s", label, print_jsonb(call->result));
 	else if (error != NULL && is_sqlstate(&error->bytes) &&
 			 strcmp(call->error.sqlstate, error->bytes.data) != 0)
-		fail("%s: %s: %s", label, call->error.sqlstate, call->error.message);
+		check_failed("%s: %s: %s", label, call->error.sqlstate, call->error.message);
 	else if (error == NULL && call->error.sqlstate[0] != '\0')
-		fail("%s: %s: %s", label, call->error.sqlstate, call->error.message);
+		check_failed("%s: %s: %s", label, call->error.sqlstate, call->error.message);
 	else if (wanted != NULL && (call->result == NULL || !same_jsonb(call->result, wanted)))
-		fail("%s: got %s", label, print_jsonb(call->result));
+		check_failed("%s: got %s", label, print_jsonb(call->result));
 	else if (wanted == NULL && error == NULL && tree_get(item, "pointer") != NULL &&
 			 call->result != NULL)
-		fail("%s: not NULL but %s", label, print_jsonb(call->result));
+		check_failed("%s: not NULL but %s", label, print_jsonb(call->result));
 	if (failed == before)
 		passed++;
 }
@@ -294,7 +226,7 @@ run_faults(const Tree *item, long (*announce) (long), const char *sqlstate)
 							 document, second);
 		struck = announce(0) == 0;
 		if (struck && strcmp(call.error.sqlstate, sqlstate) != 0)
-			fail("fault %ld was swallowed: %s", n, call.error.message);
+			check_failed("fault %ld was swallowed: %s", n, call.error.message);
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(scratch);
 		if (!struck)
@@ -331,39 +263,6 @@ run_file(const char *file, bool faults)
 	MemoryContextDelete(context);
 }
 
-/* apply(diff(a, b), a) must be b, by our hand and by the plain one. */
-static void
-check_diff(Tree *a, Tree *b)
-{
-	Jsonb	   *source = tree_to_jsonb(a);
-	Jsonb	   *target = tree_to_jsonb(b);
-	Call		diff = call_function(asynx_json_diff, source, target);
-	Call		apply;
-	Tree	   *patch;
-	Tree	   *copy = tree_copy(a);
-
-	if (diff.result == NULL)
-	{
-		fail("diff: %s: %s", diff.error.sqlstate, diff.error.message);
-		return;
-	}
-	patch = tree_from_jsonb(diff.result);
-	apply = call_function(asynx_json_patch, source, diff.result);
-	if (!same_jsonb(diff.result, tree_to_jsonb(patch)))
-		fail("diff: the patch is not as the server would write it: %s", tree_print(patch));
-	else if (apply.result == NULL)
-		fail("diff: %s: %s: %s to %s by %s", apply.error.sqlstate, apply.error.message,
-			 tree_print(a), tree_print(b), tree_print(patch));
-	else if (!same_jsonb(apply.result, target))
-		fail("diff: %s to %s by %s", tree_print(a), tree_print(b), tree_print(patch));
-	else if (apply_patch(&copy, patch) != NULL || !same_jsonb(tree_to_jsonb(copy), target))
-		fail("diff: not an RFC 6902 patch: %s", tree_print(patch));
-	else if (source != target && same_jsonb(source, target) != (patch->count == 0))
-		fail("diff: %s for %s and %s", tree_print(patch), tree_print(a), tree_print(b));
-	else
-		passed++;
-}
-
 /* Two documents, mostly one made from the other. */
 static void
 diff_round(void)
@@ -375,7 +274,8 @@ diff_round(void)
 		random_change(b);
 	if (random_below(20) == 0)
 		b = random_tree(60);
-	check_diff(a, b);
+	passed += check_diff(a, b);
+	pairs++;
 }
 
 /* Two arrays with the elements in another order, some changed, some gone, some new. */
@@ -388,77 +288,18 @@ list_round(void)
 	random_shuffle(b);
 	for (int changes = random_below(4); changes > 0; changes--)
 		random_change(b);
-	check_diff(a, b);
-}
-
-/* Applies a patch and reads the document, as a replay does, or for the last time. */
-static void
-fold_body(void *argument)
-{
-	Fold	   *fold = argument;
-
-	asynx_doc_apply(fold->doc, fold->patch);
-	fold->result = random_below(4) == 0 ?
-		asynx_doc_jsonb(fold->doc) : asynx_doc_state(fold->doc);
-}
-
-/* Does a patch check pass exactly if the patch is well formed? */
-static void
-check_body(void *argument)
-{
-	asynx_patch_check(argument);
-}
-
-/* One patch onto a fold and onto a tree; false if the two part. */
-static bool
-fold_event(Fold *fold, Tree **document)
-{
-	Tree	   *patch = random_patch(*document);
-	Tree	   *copy = tree_copy(*document);
-	const char *expected = apply_patch(&copy, patch);
-	ShimError	error = {"", ""};
-	ShimError	check_error = {"", ""};
-	char	   *shown = tree_print(patch);
-
-	fold->patch = tree_to_jsonb(patch);
-	shim_run(fold_body, fold, &error);
-	if (strcmp(error.sqlstate, expected == NULL ? "" : expected) != 0)
-		fail("%s instead of %s: %s on %s", error.sqlstate, expected == NULL ? "success" : expected,
-			 shown, tree_print(*document));
-	else if (expected == NULL && !same_jsonb(fold->result, tree_to_jsonb(copy)))
-		fail("%s on %s gives %s", shown, tree_print(*document), print_jsonb(fold->result));
-	else if (expected == NULL && !shim_run(check_body, (void *) fold->patch, &check_error))
-		fail("applied but refused: %s: %s", check_error.message, shown);
-	else if (strcmp(error.sqlstate, "SX014") == 0 &&
-			 shim_run(check_body, (void *) fold->patch, &check_error))
-		fail("refused but accepted: %s: %s", error.message, shown);
-	else
-	{
-		passed++;
-		if (expected == NULL)
-			*document = copy;
-		return expected == NULL;
-	}
-	return false;
+	passed += check_diff(a, b);
+	pairs++;
 }
 
 /* A document that lives through several patches. */
 static void
 fold_round(Tree *document, int events)
 {
-	Fold		fold = {NULL, NULL, NULL};
+	Fold		fold = {NULL, document, NULL, NULL};
 
 	for (int i = 0; i < events; i++)
-	{
-		/* After an error a document must not be used again. */
-		if (fold.doc == NULL)
-			fold.doc = asynx_doc_create(CurrentMemoryContext, tree_to_jsonb(document));
-		if (!fold_event(&fold, &document))
-		{
-			asynx_doc_free(fold.doc);
-			fold.doc = NULL;
-		}
-	}
+		passed += check_event(&fold, random_patch(fold.document));
 }
 
 /* A patch of so many operations that fits the document. */
@@ -559,11 +400,11 @@ run_long_fold(void)
 	shim_run(long_fold_body, &result, &error);
 	peak = shim_peak();
 	if (result == NULL)
-		fail("long fold: %s: %s", error.sqlstate, error.message);
+		check_failed("long fold: %s: %s", error.sqlstate, error.message);
 	else if (strcmp(print_jsonb(result), LONG_FOLD_RESULT) != 0)
-		fail("long fold: %s", print_jsonb(result));
+		check_failed("long fold: %s", print_jsonb(result));
 	else if (peak > LONG_FOLD_BYTES)
-		fail("long fold: took %zu bytes", peak);
+		check_failed("long fold: took %zu bytes", peak);
 	else
 		passed++;
 	MemoryContextSwitchTo(caller);
@@ -578,9 +419,11 @@ run_random(uint64 seed, long rounds)
 
 	asynx_max_document_depth = ASYNX_DEFAULT_DOCUMENT_DEPTH;
 	asynx_max_document_size = ASYNX_DEFAULT_DOCUMENT_SIZE;
-	for (long i = 0; i < rounds && failed < 20; i++)
+	for (uint64 i = seed; i < seed + rounds && failed < MAX_FAILURES; i++)
 	{
-		random_seed(seed + i);
+		int			before = failed;
+
+		random_seed(i);
 		if (i % 40 == 39)
 			fold_round(random_wide(), WIDE_EVENTS);
 		else if (i % 4 == 3)
@@ -589,8 +432,12 @@ run_random(uint64 seed, long rounds)
 			list_round();
 		else
 			diff_round();
+		if (failed > before)
+			printf("to repeat this: SEED=%lu ROUNDS=1\n", (unsigned long) i);
 		MemoryContextReset(scratch);
 	}
+	printf("%ld random rounds from seed %lu, %ld pairs of documents\n", rounds,
+		   (unsigned long) seed, pairs);
 	MemoryContextSwitchTo(caller);
 }
 

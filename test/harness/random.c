@@ -31,30 +31,118 @@ static const char *const strings[] = {
 	LONG_STRING
 };
 
+/* What made-up strings and names are made of; all of them ask for care somewhere. */
+static const char *const pieces[] = {
+	"a", "b", "z", "0", "9", "/", "~", "~0", "~1", "\"", "\\", "\n", "\x01", "\x7F", " ", "-",
+	"\xC3\xA4", "\xE6\xBC\xA2", "\xF0\x9F\x98\x80"
+};
+
 static uint64 state;
+static const uint8 *source = NULL;
+static Size source_left = 0;
 
 /* Begins a sequence; neighbouring seeds give unrelated ones. */
 void
 random_seed(uint64 seed)
 {
 	state = seed * UINT64CONST(0x9E3779B97F4A7C15) + 1;
+	source = NULL;
 }
 
-/* xorshift64*, good enough and the same everywhere. */
+/* Lets a fuzzer decide. */
+void
+random_source(const uint8 *data, Size len)
+{
+	source = data;
+	source_left = len;
+}
+
+/* The next one or two bytes of the source; zeros behind its end. */
+static int
+source_below(int n)
+{
+	int			value = 0;
+
+	for (int bytes = n > 256 ? 2 : 1; bytes > 0 && source_left > 0; bytes--)
+	{
+		value = value << 8 | *source++;
+		source_left--;
+	}
+	return value % n;
+}
+
+/* xorshift64*, good enough and the same everywhere; or what the source says. */
 int
 random_below(int n)
 {
+	if (source != NULL)
+		return source_below(n);
 	state ^= state >> 12;
 	state ^= state << 25;
 	state ^= state >> 27;
 	return (int) ((state * UINT64CONST(0x2545F4914F6CDD1D) >> 33) % (uint64) n);
 }
 
+/* Made-up text, most often short. */
+static const char *
+random_text(void)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (int count = random_below(random_below(16) == 0 ? 300 : 8); count > 0; count--)
+	{
+		const char *piece = pieces[random_below(lengthof(pieces))];
+
+		appendBinaryStringInfo(&out, piece, strlen(piece));
+	}
+	return out.data;
+}
+
 /* A name of a member. */
 static const char *
 random_name(void)
 {
-	return names[random_below(lengthof(names))];
+	return random_below(8) == 0 ? random_text() : names[random_below(lengthof(names))];
+}
+
+/* Appends up to `most` digits, the first of which is no zero unless it is the only one. */
+static void
+append_digits(StringInfo out, int most)
+{
+	int			count = random_below(most);
+	char		digit = '0' + random_below(10);
+
+	appendBinaryStringInfo(out, &digit, 1);
+	for (; count > 0 && digit != '0'; count--)
+	{
+		char		next = '0' + random_below(10);
+
+		appendBinaryStringInfo(out, &next, 1);
+	}
+}
+
+/* A made-up number: of any length, scale and size that JSON can spell. */
+static const char *
+random_number(void)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	if (random_below(3) == 0)
+		appendBinaryStringInfo(&out, "-", 1);
+	append_digits(&out, random_below(4) == 0 ? 40 : 6);
+	if (random_below(3) == 0)
+	{
+		appendBinaryStringInfo(&out, ".0", random_below(4) == 0 ? 2 : 1);
+		append_digits(&out, random_below(4) == 0 ? 40 : 4);
+	}
+	if (random_below(8) == 0)
+	{
+		appendBinaryStringInfo(&out, "e-", random_below(2) + 1);
+		append_digits(&out, 3);
+	}
+	return out.data;
 }
 
 /* A scalar, most often a number. */
@@ -68,12 +156,29 @@ random_scalar(void)
 		case 0:
 			return tree_create((TreeType) (TREE_NULL + random_below(3)));
 		case 1:
-			text = strings[random_below(lengthof(strings))];
+			text = random_below(3) == 0 ? random_text() : strings[random_below(lengthof(strings))];
 			return tree_string(text, strlen(text));
 		default:
-			text = numbers[random_below(lengthof(numbers))];
+			text = random_below(3) == 0 ? random_number() : numbers[random_below(lengthof(numbers))];
 			return tree_number(text, strlen(text));
 	}
+}
+
+/* A value in so many containers. */
+static Tree *
+wrap(Tree *tree, int levels)
+{
+	for (; levels > 0; levels--)
+	{
+		Tree	   *outer = tree_create(random_below(2) == 0 ? TREE_ARRAY : TREE_OBJECT);
+
+		if (outer->type == TREE_ARRAY)
+			tree_insert(outer, 0, tree);
+		else
+			tree_set(outer, names[0], strlen(names[0]), tree);
+		tree = outer;
+	}
+	return tree;
 }
 
 /* A document of any shape. */
@@ -86,7 +191,9 @@ random_tree(int budget)
 	if (budget < 2 || random_below(6) == 0)
 		return random_scalar();
 
-	/* Now and then a flat container that needs several offsets. */
+	/* Now and then a deep one, or a flat container that needs several offsets. */
+	if (random_below(60) == 0)
+		return wrap(random_tree(budget / 2), random_below(60));
 	count = random_below(20) == 0 ? random_below(Min(budget, 100)) : random_below(6);
 	tree = tree_create(random_below(2) == 0 ? TREE_ARRAY : TREE_OBJECT);
 	for (int i = 0; i < count; i++)
@@ -203,7 +310,7 @@ add_child(Tree *tree, Tree *child)
 		tree_set(tree, name, strlen(name), child);
 }
 
-/* Does one of seven things to one container. */
+/* Does one of nine things to one container. */
 void
 random_change(Tree *document)
 {
@@ -215,7 +322,7 @@ random_change(Tree *document)
 		return;
 	i = random_below(tree->count);
 	child = tree->children[i];
-	switch (random_below(7))
+	switch (random_below(9))
 	{
 		case 0:					/* replace */
 			tree->children[i] = random_tree(8);
@@ -240,6 +347,15 @@ random_change(Tree *document)
 		case 6:					/* drop the first half */
 			for (i = tree->count / 2; i > 0; i--)
 				tree_delete(tree, 0);
+			break;
+		case 7:					/* nest */
+			tree->children[i] = wrap(child, 1 + random_below(3));
+			break;
+		case 8:					/* unnest, or empty */
+			if (child->count > 0)
+				tree->children[i] = child->children[0];
+			else
+				tree->children[i] = tree_create(TREE_ARRAY + random_below(2));
 			break;
 	}
 }
@@ -293,16 +409,25 @@ random_pointer(const Tree *tree, const Tree **target)
 	*target = tree;
 	if (random_below(3) == 0)
 		append_wild_token(&pointer);
-	if (random_below(200) == 0)
+	if (random_below(200) == 199)
 		appendBinaryStringInfo(&pointer, "~", 1);
 	return tree_string(pointer.data, pointer.len);
+}
+
+/* A pointer, whatever it leads to. */
+Tree *
+random_place(const Tree *document)
+{
+	const Tree *target;
+
+	return random_pointer(document, &target);
 }
 
 /* Sets a member of an operation; now and then forgets to. */
 static void
 set_member(Tree *operation, const char *name, Tree *value)
 {
-	if (random_below(200) > 0)
+	if (random_below(200) < 199)
 		tree_set(operation, name, strlen(name), value);
 }
 
@@ -336,5 +461,5 @@ random_patch(const Tree *document)
 
 	for (int i = 0; i < count; i++)
 		tree_insert(patch, i, random_operation(document));
-	return random_below(500) == 0 ? tree_create(TREE_OBJECT) : patch;
+	return random_below(500) == 499 ? tree_create(TREE_OBJECT) : patch;
 }

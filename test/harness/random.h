@@ -1,6 +1,9 @@
 /*
  * random.h
  *	  Random documents, changes and patches, the same for the same seed.
+ *
+ * Instead of a seed a fuzzer's bytes can decide: whatever they are, the documents
+ * are well formed, and changing a byte changes a document somewhere.
  */
 #ifndef RANDOM_H
 #define RANDOM_H
@@ -8,6 +11,9 @@
 #include "text.h"
 
 extern void random_seed(uint64 seed);
+
+/* From now on chance is what these bytes say, and when they are used up always the first choice. */
+extern void random_source(const uint8 *data, Size len);
 
 /* A number from 0 to n - 1. */
 extern int	random_below(int n);
@@ -26,6 +32,9 @@ extern void random_shuffle(Tree *array);
 
 /* Changes a document a little, in place. */
 extern void random_change(Tree *document);
+
+/* A pointer that mostly leads somewhere. */
+extern Tree *random_place(const Tree *document);
 
 /* A patch that mostly fits the document. */
 extern Tree *random_patch(const Tree *document);

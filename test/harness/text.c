@@ -15,6 +15,9 @@
 #include "miscadmin.h"
 #include "number.h"
 
+/* Largest exponent of a number, either way; numeric can hold a little more. */
+#define MAX_EXPONENT 9999
+
 /* A text being parsed; `error` ends everything. */
 typedef struct Parser
 {
@@ -348,6 +351,18 @@ skip_digits(Parser *parser)
 		parser->at++;
 }
 
+/* A number from its text; one with an exponent that numeric would refuse is an error. */
+static Tree *
+make_number(Parser *parser, const char *text, int len)
+{
+	char	   *copy = tree_string(text, len)->bytes.data;
+	const char *exponent = strpbrk(copy, "eE");
+
+	if (exponent != NULL && labs(strtol(exponent + 1, NULL, 10)) > MAX_EXPONENT)
+		parse_error(parser, "number that jsonb cannot hold");
+	return parser->error == NULL ? tree_number(copy, len) : NULL;
+}
+
 /* Reads a number; JSON's grammar is stricter than strtod(). */
 static Tree *
 parse_number(Parser *parser)
@@ -372,7 +387,7 @@ parse_number(Parser *parser)
 			parser->at++;
 		skip_digits(parser);
 	}
-	return parser->error == NULL ? tree_number(start, parser->at - start) : NULL;
+	return parser->error == NULL ? make_number(parser, start, parser->at - start) : NULL;
 }
 
 /* Reads an array. */
