@@ -7,7 +7,7 @@
  *	  one that reads ("test", the source of "copy") goes on inside the leaf and
  *	  expands nothing.  What no patch touches stays a leaf and is written as one
  *	  memcpy.  A wide container gets nodes only for children that were touched, until
- *	  these are many.
+ *	  these are many (overlay.c).
  *
  *	  Who wants the document after every patch (asynx_doc_state) would soon write all
  *	  of it child by child, because in the end all of it is expanded.  There, small
@@ -44,6 +44,7 @@
 #include "doc.h"
 #include "guc.h"
 #include "node.h"
+#include "nodewriter.h"
 #include "utils/memutils.h"
 
 /* Bytes kept beyond which a document may rebase; if it is large itself, a multiple of its size. */
