@@ -298,6 +298,12 @@ fold_round(Tree *document, int events)
 {
 	Fold		fold = {NULL, document, NULL, NULL};
 
+	/* Now and then so low limits that some patches reach them. */
+	if (random_below(8) == 0)
+	{
+		asynx_max_document_depth = 3 + random_below(8);
+		asynx_max_document_size = 1 + random_below(16);
+	}
 	for (int i = 0; i < events; i++)
 		passed += check_event(&fold, random_patch(fold.document));
 }
@@ -417,12 +423,12 @@ run_random(uint64 seed, long rounds)
 {
 	MemoryContext caller = MemoryContextSwitchTo(scratch);
 
-	asynx_max_document_depth = ASYNX_DEFAULT_DOCUMENT_DEPTH;
-	asynx_max_document_size = ASYNX_DEFAULT_DOCUMENT_SIZE;
 	for (uint64 i = seed; i < seed + rounds && failed < MAX_FAILURES; i++)
 	{
 		int			before = failed;
 
+		asynx_max_document_depth = ASYNX_DEFAULT_DOCUMENT_DEPTH;
+		asynx_max_document_size = ASYNX_DEFAULT_DOCUMENT_SIZE;
 		random_seed(i);
 		if (i % 40 == 39)
 			fold_round(random_wide(), WIDE_EVENTS);
