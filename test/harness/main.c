@@ -47,6 +47,7 @@
 #define MAX_FAULTS 100000
 
 extern Datum asynx_json_patch(PG_FUNCTION_ARGS);
+extern Datum asynx_json_patch_text(PG_FUNCTION_ARGS);
 extern Datum asynx_json_pointer(PG_FUNCTION_ARGS);
 
 static int	passed = 0;
@@ -154,16 +155,63 @@ reason_to_skip(const Tree *item)
 	return NULL;
 }
 
-/* Calls what a case is about. */
+/* What a case is about. */
 static Call
-call_case(const Tree *item)
+prepare_case(const Tree *item)
 {
 	const Tree *pointer = tree_get(item, "pointer");
 	Jsonb	   *document = tree_to_jsonb(tree_get(item, "doc"));
+	Call		call = {asynx_json_patch, {document, NULL}, NULL, {"", ""}};
 
-	if (pointer != NULL)
-		return call_function(asynx_json_pointer, document, make_text(pointer));
-	return call_function(asynx_json_patch, document, tree_to_jsonb(tree_get(item, "patch")));
+	if (pointer == NULL)
+		call.arguments[1] = tree_to_jsonb(tree_get(item, "patch"));
+	else
+	{
+		call.function = asynx_json_pointer;
+		call.arguments[1] = make_text(pointer);
+	}
+	return call;
+}
+
+/* A document as the text that SQL functions take. */
+static text *
+print_as_text(const Tree *tree)
+{
+	char	   *printed = tree_print(tree);
+
+	return make_text(tree_string(printed, strlen(printed)));
+}
+
+/* The same from text to text. */
+static Call
+prepare_text(const Tree *item)
+{
+	Call		call = {asynx_json_patch_text, {NULL, NULL}, NULL, {"", ""}};
+
+	call.arguments[0] = print_as_text(tree_get(item, "doc"));
+	call.arguments[1] = print_as_text(tree_get(item, "patch"));
+	return call;
+}
+
+/* Applies a patch as a replay does, which wants the state and then goes on. */
+static Datum
+replay_patch(PG_FUNCTION_ARGS)
+{
+	AsynxDoc   *doc = asynx_doc_borrow(CurrentMemoryContext, PG_GETARG_JSONB_P(0));
+
+	asynx_doc_apply(doc, PG_GETARG_JSONB_P(1));
+	asynx_doc_state(doc);
+	PG_RETURN_JSONB_P(asynx_doc_state(doc));
+}
+
+/* The same as a replay. */
+static Call
+prepare_replay(const Tree *item)
+{
+	Call		call = prepare_case(item);
+
+	call.function = replay_patch;
+	return call;
 }
 
 /* A case's name for messages. */
@@ -197,7 +245,8 @@ run_case(const char *file, int number, const Tree *item)
 		Call		call;
 
 		set_limits(item);
-		call = call_case(item);
+		call = prepare_case(item);
+		call = call_function(call.function, call.arguments[0], call.arguments[1]);
 		check_outcome(label, item, &call);
 	}
 	MemoryContextSwitchTo(caller);
@@ -205,25 +254,21 @@ run_case(const char *file, int number, const Tree *item)
 }
 
 /*
- * Runs one case with fault after fault until none strikes any more.  Announcing
+ * Runs one call with fault after fault until none strikes any more.  Announcing
  * the next fault tells whether the last one has struck.
  */
 static void
-run_faults(const Tree *item, long (*announce) (long), const char *sqlstate)
+run_faults(const Tree *item, Call (*prepare) (const Tree *item), long (*announce) (long),
+		   const char *sqlstate)
 {
 	for (long n = 1; n < MAX_FAULTS; n++)
 	{
 		MemoryContext caller = MemoryContextSwitchTo(scratch);
-		Jsonb	   *document = tree_to_jsonb(tree_get(item, "doc"));
-		const Tree *pointer = tree_get(item, "pointer");
-		void	   *second = pointer == NULL ?
-			(void *) tree_to_jsonb(tree_get(item, "patch")) : make_text(pointer);
-		Call		call;
+		Call		call = prepare(item);
 		bool		struck;
 
 		announce(n);
-		call = call_function(pointer == NULL ? asynx_json_patch : asynx_json_pointer,
-							 document, second);
+		call = call_function(call.function, call.arguments[0], call.arguments[1]);
 		struck = announce(0) == 0;
 		if (struck && strcmp(call.error.sqlstate, sqlstate) != 0)
 			check_failed("fault %ld was swallowed: %s", n, call.error.message);
@@ -232,6 +277,19 @@ run_faults(const Tree *item, long (*announce) (long), const char *sqlstate)
 		if (!struck)
 			break;
 	}
+}
+
+/* Runs a case with each fault there is, in each way that there is to run it. */
+static void
+run_all_faults(const Tree *item)
+{
+	run_faults(item, prepare_case, shim_fail_allocation, "53200");
+	run_faults(item, prepare_case, shim_cancel_check, "57014");
+	if (tree_get(item, "pointer") != NULL)
+		return;
+	run_faults(item, prepare_replay, shim_fail_allocation, "53200");
+	run_faults(item, prepare_text, shim_fail_allocation, "53200");
+	run_faults(item, prepare_text, shim_cancel_check, "57014");
 }
 
 /* Runs the cases of one file. */
@@ -254,10 +312,7 @@ run_file(const char *file, bool faults)
 	{
 		run_case(file, i, items->children[i]);
 		if (faults && reason_to_skip(items->children[i]) == NULL)
-		{
-			run_faults(items->children[i], shim_fail_allocation, "53200");
-			run_faults(items->children[i], shim_cancel_check, "57014");
-		}
+			run_all_faults(items->children[i]);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
@@ -290,6 +345,22 @@ list_round(void)
 		random_change(b);
 	passed += check_diff(a, b);
 	pairs++;
+}
+
+/* A document as text, in another layout, damaged; then from text to text. */
+static void
+text_round(void)
+{
+	Tree	   *document = random_tree(random_below(20) == 0 ? 1000 : 60);
+	Tree	   *changed = tree_copy(document);
+	char	   *json = random_layout(tree_print(document));
+	char	   *damaged = random_damage(json);
+
+	random_change(changed);
+	passed += check_text(json, strlen(json));
+	passed += check_text(damaged, strlen(damaged));
+	passed += check_text_patch(document, random_patch(document));
+	passed += check_text_diff(document, changed);
 }
 
 /* A document that lives through several patches. */
@@ -346,7 +417,7 @@ run_wide_faults(uint64 seed)
 		tree_set(item, "doc", 3, document);
 		tree_set(item, "patch", 5, long_patch(document, WIDE_OPERATIONS));
 		set_limits(item);
-		run_faults(item, shim_fail_allocation, "53200");
+		run_faults(item, prepare_replay, shim_fail_allocation, "53200");
 		MemoryContextSwitchTo(caller);
 		MemoryContextReset(context);
 	}
@@ -432,6 +503,8 @@ run_random(uint64 seed, long rounds)
 		random_seed(i);
 		if (i % 40 == 39)
 			fold_round(random_wide(), WIDE_EVENTS);
+		else if (i % 8 == 3)
+			text_round();
 		else if (i % 4 == 3)
 			fold_round(random_tree(60), FOLD_EVENTS);
 		else if (i % 4 == 2)

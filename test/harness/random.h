@@ -33,6 +33,12 @@ extern void random_shuffle(Tree *array);
 /* Changes a document a little, in place. */
 extern void random_change(Tree *document);
 
+/* JSON text written in another way: blanks, escapes, members that are overruled. */
+extern char *random_layout(const char *json);
+
+/* Damages a text: it may still be JSON, but need not. */
+extern char *random_damage(const char *json);
+
 /* A pointer that mostly leads somewhere. */
 extern Tree *random_place(const Tree *document);
 
