@@ -107,8 +107,9 @@ check_route(PGFunction short_way, PGFunction long_way, const Tree *first, const 
 {
 	char	   *texts[] = {tree_print(first), tree_print(second)};
 	Call		direct = call_function(long_way, tree_to_jsonb(first), tree_to_jsonb(second));
-	Call		routed = call_function(short_way, make_text(tree_string(texts[0], strlen(texts[0]))),
-									   make_text(tree_string(texts[1], strlen(texts[1]))));
+	text	   *first_text = make_text(tree_string(texts[0], strlen(texts[0])));
+	text	   *second_text = make_text(tree_string(texts[1], strlen(texts[1])));
+	Call		routed = call_function(short_way, first_text, second_text);
 
 	if (strcmp(direct.error.sqlstate, routed.error.sqlstate) != 0)
 		check_failed("text: %s instead of %s: %s and %s", routed.error.sqlstate,

@@ -12,9 +12,9 @@
  *		"depth" and "size" (kilobytes), to lower the limits.
  * A result must be the expected document's jsonb, byte for byte.
  *
- * -f runs every case, and a few long patches of wide documents, again and again, with each
- * allocation and each interrupt check in turn failing; what leaks is reported by the
- * sanitizer at the end.
+ * -f runs every case, also as a replay does and from text to text, and a few long patches
+ * of wide documents, again and again, with each allocation and each interrupt check in turn
+ * failing; what leaks is reported by the sanitizer at the end.
  */
 #include "shim.h"
 
