@@ -25,12 +25,15 @@ ROOMS = \
 	identity \
 	inflight \
 	jsonbwriter \
+	jsonc \
 	jsonprinter \
 	jsonreader \
 	jsontext \
 	lifecycle \
 	lock \
 	node \
+	nodewriter \
+	overlay \
 	patch \
 	patchbuilder \
 	pattern \
