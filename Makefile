@@ -29,12 +29,15 @@ ROOMS = \
 	identity \
 	inflight \
 	jsonbwriter \
+	jsonc \
 	jsonprinter \
 	jsonreader \
 	jsontext \
 	lifecycle \
 	lock \
 	node \
+	nodewriter \
+	overlay \
 	patch \
 	patchbuilder \
 	pattern \
@@ -49,6 +52,7 @@ ROOMS = \
 	store \
 	tips \
 	upcast \
+	uuid \
 	value
 
 OBJS = $(ROOMS:%=src/%.o)

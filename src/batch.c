@@ -44,6 +44,7 @@
 #include "utils/numeric.h"
 #include "utils/snapmgr.h"
 #include "value.h"
+#include "uuid.h"
 
 /* One element of the array. */
 typedef struct BatchItem
@@ -616,7 +617,7 @@ ItemColumns(BatchItem *item, Datum *columns)
 	AsynxAppend *append = &item->append;
 
 	if (append->id == NULL)
-		item->id = *DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
+		item->id = asynx_uuid_random();
 	if (append->occurred_at == NULL)
 		item->occurred_at = GetCurrentTimestamp();
 

@@ -6,7 +6,8 @@
  *	  changes something expands the containers on the way to its target (node.c);
  *	  one that reads ("test", the source of "copy") goes on inside the leaf and
  *	  expands nothing.  What no patch touches stays a leaf and is written as one
- *	  memcpy.
+ *	  memcpy.  A wide container gets nodes only for children that were touched, until
+ *	  these are many (overlay.c).
  *
  *	  Who wants the document after every patch (asynx_doc_state) would soon write all
  *	  of it child by child, because in the end all of it is expanded.  There, small
@@ -43,6 +44,7 @@
 #include "doc.h"
 #include "guc.h"
 #include "node.h"
+#include "nodewriter.h"
 #include "utils/memutils.h"
 
 /* Bytes kept beyond which a document may rebase; if it is large itself, a multiple of its size. */
@@ -64,6 +66,7 @@ struct AsynxDoc
 	MemoryContext context;		/* holds this struct; its callback frees the nodes */
 	MemoryContext values;		/* child of it; holds what leaves and names point into */
 	MemoryContextCallback callback;
+	AsynxKeeper keeper;			/* keep_bytes() for nodes */
 	AsynxNode  *root;
 	AsynxNode  *held;			/* a node on its way into the tree or out of it */
 	Size		held_size;		/* its bytes as jsonb */
@@ -99,6 +102,13 @@ keep_bytes(AsynxDoc *doc, Size size)
 {
 	doc->retained += MAXALIGN(size);
 	return MemoryContextAlloc(doc->values, size);
+}
+
+/* An AsynxKeeper's function: keep_bytes() of a document. */
+static char *
+keep_for_node(void *doc, Size size)
+{
+	return keep_bytes(doc, size);
 }
 
 /* The same value, with bytes that stay as long as the document needs them. */
@@ -149,6 +159,8 @@ create_empty(MemoryContext parent)
 	doc->values = create_values(doc);
 	doc->size = VARHDRSZ;
 	doc->drift = DRIFT_PER_LEVEL;
+	doc->keeper.keep = keep_for_node;
+	doc->keeper.owner = doc;
 	doc->callback.func = free_nodes;
 	doc->callback.arg = doc;
 	MemoryContextRegisterResetCallback(context, &doc->callback);
@@ -238,20 +250,11 @@ asynx_doc_jsonb(AsynxDoc *doc)
 	return write_document(doc, size_limit(), NULL);
 }
 
-/* An AsynxKeeper's function: keep_bytes() of a document. */
-static char *
-keep_for_node(void *doc, Size size)
-{
-	return keep_bytes(doc, size);
-}
-
 /* The document as it is between two patches. */
 Jsonb *
 asynx_doc_state(AsynxDoc *doc)
 {
-	AsynxKeeper keeper = {.keep = keep_for_node, .owner = doc};
-
-	return write_document(doc, size_limit(), &keeper);
+	return write_document(doc, size_limit(), &doc->keeper);
 }
 
 /* Starts over from the document as it is now, which frees what it no longer needs. */
@@ -342,24 +345,7 @@ check_depth(AsynxDoc *doc, const AsynxPointer *path)
 		asynx_document_too_deep(asynx_max_document_depth);
 }
 
-/* Expands the node in a slot if it is a leaf that has children. */
-static void
-expand(AsynxDoc *doc, AsynxNode **slot)
-{
-	AsynxValue	value;
-	Size		names;
-
-	if (asynx_node_is_expanded(*slot))
-		return;
-	value = asynx_node_value(*slot);
-	if (!asynx_value_is_container(&value))
-		return;
-
-	names = asynx_node_expansion_size(&value);
-	asynx_node_expand(slot, names == 0 ? NULL : keep_bytes(doc, names));
-}
-
-/* Walks to the container that the last token is looked up in, and expands it. */
+/* Walks to the container that the last token is looked up in, and opens it. */
 static AsynxOutcome
 find_parent(AsynxDoc *doc, const AsynxPointer *path, AsynxNode **parent, const char **last)
 {
@@ -367,14 +353,14 @@ find_parent(AsynxDoc *doc, const AsynxPointer *path, AsynxNode **parent, const c
 	const char *token = path->tokens;
 
 	Assert(path->count > 0);
-	expand(doc, slot);
+	asynx_node_open(slot, &doc->keeper);
 	for (uint32 i = 1; i < path->count; i++)
 	{
-		AsynxOutcome outcome = asynx_node_child(*slot, token, &slot);
+		AsynxOutcome outcome = asynx_node_child(*slot, token, &doc->keeper, &slot);
 
 		if (outcome != ASYNX_FOUND)
 			return outcome;
-		expand(doc, slot);
+		asynx_node_open(slot, &doc->keeper);
 		token = asynx_token_next(token);
 	}
 	*parent = *slot;
@@ -388,7 +374,7 @@ put_member(AsynxDoc *doc, AsynxNode *object, const char *token)
 {
 	AsynxNode **slot;
 
-	if (asynx_node_child(object, token, &slot) == ASYNX_FOUND)
+	if (asynx_node_child(object, token, &doc->keeper, &slot) == ASYNX_FOUND)
 	{
 		Size		removed = node_size(doc, *slot) + entry_size(object, token);
 
@@ -396,9 +382,7 @@ put_member(AsynxDoc *doc, AsynxNode *object, const char *token)
 		fill_slot(doc, slot);
 		return;
 	}
-	asynx_node_add_member(object, token,
-						  keep_bytes(doc, asynx_node_key_size((uint32) strlen(token))),
-						  doc->held);
+	asynx_node_add_member(object, token, &doc->keeper, doc->held);
 	doc->held = NULL;
 }
 
@@ -435,25 +419,22 @@ put_root(AsynxDoc *doc)
 static AsynxOutcome
 locate(AsynxDoc *doc, const AsynxPointer *path, AsynxNode **node, AsynxValue *value)
 {
-	AsynxNode **slot = &doc->root;
 	const char *token = path->tokens;
 	uint32		i;
 
-	for (i = 0; i < path->count && asynx_node_is_expanded(*slot); i++)
+	*node = asynx_node_is_expanded(doc->root) ? doc->root : NULL;
+	if (*node == NULL)
+		*value = asynx_node_value(doc->root);
+
+	for (i = 0; i < path->count && *node != NULL; i++)
 	{
-		AsynxOutcome outcome = asynx_node_child(*slot, token, &slot);
+		AsynxOutcome outcome = asynx_node_look(*node, token, node, value);
 
 		if (outcome != ASYNX_FOUND)
 			return outcome;
 		token = asynx_token_next(token);
 	}
-
-	*node = asynx_node_is_expanded(*slot) ? *slot : NULL;
-	if (*node != NULL)
-		return ASYNX_FOUND;
-
-	*value = asynx_node_value(*slot);
-	return asynx_value_follow(value, token, path->count - i);
+	return *node != NULL ? ASYNX_FOUND : asynx_value_follow(value, token, path->count - i);
 }
 
 /* Holds a copy of a value. */
@@ -562,7 +543,7 @@ asynx_doc_replace(AsynxDoc *doc, const AsynxPointer *path)
 
 	outcome = find_parent(doc, path, &parent, &token);
 	if (outcome == ASYNX_FOUND)
-		outcome = asynx_node_child(parent, token, &slot);
+		outcome = asynx_node_child(parent, token, &doc->keeper, &slot);
 	if (outcome != ASYNX_FOUND)
 		return outcome;
 

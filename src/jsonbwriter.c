@@ -15,7 +15,8 @@
  * 3. A scalar document is an array of one element, marked JB_FSCALAR.
  *
  * A container's bytes do not depend on where it stands (it is always aligned),
- * so one that exists already, in any jsonb, is copied as a whole.
+ * so one that exists already, in any jsonb, is copied as a whole.  Neighbours of one
+ * container are copied together where their padding is the same in both places.
  */
 #include "asynx.h"
 
@@ -73,21 +74,28 @@ writer_align(AsynxWriter *writer)
 		memset(writer_reserve(writer, padding), 0, padding);
 }
 
-/* Fills in the entry of the child whose data, padding included, began at `start`. */
+/* Fills in the entry of the child whose data, padding included, is at `start` to `end`. */
 static inline void
-writer_entry(AsynxWriter *writer, AsynxFrame *frame, uint32 type, uint32 start)
+put_entry(AsynxWriter *writer, AsynxFrame *frame, uint32 type, uint32 start, uint32 end)
 {
 	JEntry		entry;
 
 	Assert(frame->index < frame->count);
 	if (frame->index % JB_OFFSET_STRIDE == 0)
-		entry = type | JENTRY_HAS_OFF | (writer->len - frame->children);
+		entry = type | JENTRY_HAS_OFF | (end - frame->children);
 	else
-		entry = type | (writer->len - start);
+		entry = type | (end - start);
 
 	memcpy(writer->data + frame->entry, &entry, sizeof(JEntry));
 	frame->entry += sizeof(JEntry);
 	frame->index++;
+}
+
+/* Fills in the entry of the child whose data began at `start` and is the last written. */
+static inline void
+writer_entry(AsynxWriter *writer, AsynxFrame *frame, uint32 type, uint32 start)
+{
+	put_entry(writer, frame, type, start, writer->len);
 }
 
 /* Begins a jsonb of roughly `hint` bytes, at most `limit`, in the current memory context. */
@@ -151,6 +159,53 @@ asynx_writer_value(AsynxWriter *writer, AsynxFrame *frame, const AsynxValue *val
 	if (value->len > 0)
 		memcpy(writer_reserve(writer, value->len), value->data, value->len);
 	writer_entry(writer, frame, types[value->tag], start);
+}
+
+/* Is the data of a child aligned? */
+static inline bool
+entry_is_aligned(JEntry entry)
+{
+	return JBE_ISNUMERIC(entry) || JBE_ISCONTAINER(entry);
+}
+
+/*
+ * Copies the next children of a cursor in one piece, up to the first one whose padding
+ * would change.
+ */
+static void
+copy_stretch(AsynxWriter *writer, AsynxFrame *frame, AsynxCursor *cursor)
+{
+	const char *from = cursor->base + cursor->offset;
+	uint32		begin = cursor->offset;
+	uint32		shift = writer->len - begin;
+	bool		same_padding = ((uintptr_t) from - writer->len) % ALIGNOF_INT == 0;
+
+	while (cursor->left > 0 && (same_padding || !entry_is_aligned(*cursor->entry)))
+	{
+		uint32		start = cursor->offset;
+		JEntry		entry = *cursor->entry++;
+
+		JBE_ADVANCE_OFFSET(cursor->offset, entry);
+		cursor->left--;
+		put_entry(writer, frame, entry & JENTRY_TYPEMASK, start + shift, cursor->offset + shift);
+	}
+	if (cursor->offset > begin)
+		memcpy(writer_reserve(writer, cursor->offset - begin), from, cursor->offset - begin);
+}
+
+/* Writes all the children that a cursor has left: elements, names or members' values. */
+void
+asynx_writer_run(AsynxWriter *writer, AsynxFrame *frame, AsynxCursor *cursor)
+{
+	AsynxValue	child;
+
+	copy_stretch(writer, frame, cursor);
+	while (asynx_cursor_next(cursor, &child))
+	{
+		/* What stopped us is aligned here as it is there; so is all behind it. */
+		asynx_writer_value(writer, frame, &child);
+		copy_stretch(writer, frame, cursor);
+	}
 }
 
 /* Closes a container, all of whose children have been written. */

@@ -50,6 +50,7 @@ extern void asynx_writer_open(AsynxWriter *writer, AsynxFrame *parent, AsynxFram
 extern void asynx_writer_string(AsynxWriter *writer, AsynxFrame *frame,
 								const char *data, uint32 len);
 extern void asynx_writer_value(AsynxWriter *writer, AsynxFrame *frame, const AsynxValue *value);
+extern void asynx_writer_run(AsynxWriter *writer, AsynxFrame *frame, AsynxCursor *cursor);
 extern void asynx_writer_close(AsynxWriter *writer, AsynxFrame *frame);
 extern void asynx_writer_root(AsynxWriter *writer, const AsynxValue *value);
 extern Jsonb *asynx_writer_finish(AsynxWriter *writer);

@@ -67,7 +67,7 @@ typedef struct Member
 typedef struct Reader
 {
 	JsonLexContext *lexer;
-	TapeNode	   *nodes;
+	TapeNode   *nodes;
 	uint32		node_count;
 	uint32		node_capacity;
 	Member	   *members;		/* of all objects that have ended */
@@ -117,7 +117,7 @@ advance(Reader *reader)
 static inline TapeNode *
 add_node(Reader *reader, AsynxTag tag, const char *data, uint32 len)
 {
-	TapeNode	   *node;
+	TapeNode   *node;
 
 	if (unlikely(reader->node_count == reader->node_capacity))
 	{
@@ -201,40 +201,6 @@ read_number(Reader *reader)
 	return true;
 }
 
-/* Takes the array that the lexer stands on, and goes on. */
-static bool
-read_array(Reader *reader)
-{
-	uint32		array = reader->node_count;
-	uint32		count = 0;
-
-	check_stack_depth();
-	CHECK_FOR_INTERRUPTS();
-	add_node(reader, ASYNX_ARRAY, NULL, 0);
-	if (!advance(reader))
-		return false;
-
-	if (reader->lexer->token_type != JSON_TOKEN_ARRAY_END)
-	{
-		for (;;)
-		{
-			if (!read_value(reader))
-				return false;
-			count++;
-			if (reader->lexer->token_type != JSON_TOKEN_COMMA)
-				break;
-			if (!advance(reader))
-				return false;
-		}
-		if (reader->lexer->token_type != JSON_TOKEN_ARRAY_END)
-			return false;
-	}
-
-	reader->nodes[array].u.inside.end = reader->node_count;
-	reader->nodes[array].len = count;
-	return advance(reader);
-}
-
 /* Takes the member whose key the lexer should stand on, and goes on. */
 static bool
 read_member(Reader *reader)
@@ -316,42 +282,46 @@ settle_members(Member *members, uint32 count)
 	return kept;
 }
 
-/* Takes the object that the lexer stands on, and goes on. */
-static bool
-read_object(Reader *reader)
+/* Ends an object of so many members; returns how many are left of them. */
+static uint32
+end_object(Reader *reader, uint32 object, uint32 count)
 {
-	uint32		object = reader->node_count;
+	uint32		kept = settle_members(collect_members(reader, object, count), count);
+
+	reader->nodes[object].u.inside.members = reader->member_count;
+	reader->member_count += kept;
+	return kept;
+}
+
+/* Takes the container that the lexer stands on, and goes on. */
+static bool
+read_container(Reader *reader, AsynxTag tag)
+{
+	bool		object = tag == ASYNX_OBJECT;
+	JsonTokenType end = object ? JSON_TOKEN_OBJECT_END : JSON_TOKEN_ARRAY_END;
+	uint32		node = reader->node_count;
 	uint32		count = 0;
-	TapeNode	   *node;
 
 	check_stack_depth();
 	CHECK_FOR_INTERRUPTS();
-	add_node(reader, ASYNX_OBJECT, NULL, 0);
+	add_node(reader, tag, NULL, 0);
 	if (!advance(reader))
 		return false;
 
-	if (reader->lexer->token_type != JSON_TOKEN_OBJECT_END)
+	for (bool more = reader->lexer->token_type != end; more;
+		 more = reader->lexer->token_type == JSON_TOKEN_COMMA)
 	{
-		for (;;)
-		{
-			if (!read_member(reader))
-				return false;
-			count++;
-			if (reader->lexer->token_type != JSON_TOKEN_COMMA)
-				break;
-			if (!advance(reader))
-				return false;
-		}
-		if (reader->lexer->token_type != JSON_TOKEN_OBJECT_END)
+		if (count > 0 && !advance(reader))
 			return false;
+		if (!(object ? read_member(reader) : read_value(reader)))
+			return false;
+		count++;
 	}
+	if (reader->lexer->token_type != end)
+		return false;
 
-	count = settle_members(collect_members(reader, object, count), count);
-	node = &reader->nodes[object];
-	node->u.inside.end = reader->node_count;
-	node->u.inside.members = reader->member_count;
-	node->len = count;
-	reader->member_count += count;
+	reader->nodes[node].len = object ? end_object(reader, node, count) : count;
+	reader->nodes[node].u.inside.end = reader->node_count;
 	return advance(reader);
 }
 
@@ -367,9 +337,9 @@ read_value(Reader *reader)
 		case JSON_TOKEN_NUMBER:
 			return read_number(reader);
 		case JSON_TOKEN_OBJECT_START:
-			return read_object(reader);
+			return read_container(reader, ASYNX_OBJECT);
 		case JSON_TOKEN_ARRAY_START:
-			return read_array(reader);
+			return read_container(reader, ASYNX_ARRAY);
 		case JSON_TOKEN_TRUE:
 			add_node(reader, ASYNX_TRUE, NULL, 0);
 			return advance(reader);

@@ -43,8 +43,8 @@
 #include "store.h"
 #include "tips.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
+#include "uuid.h"
 
 /* Parameters of both INSERTs, in this order. */
 #define INSERT_NARGS 9
@@ -250,8 +250,7 @@ static void
 FillStored(const AsynxAppend *request, AsynxStoredEvent *stored)
 {
 	memset(stored, 0, sizeof(*stored));
-	stored->id = request->id != NULL ? *request->id :
-		*DatumGetUUIDP(DirectFunctionCall1(gen_random_uuid, (Datum) 0));
+	stored->id = request->id != NULL ? *request->id : asynx_uuid_random();
 	stored->aggregate_id = request->aggregate_id;
 	stored->version = request->version;
 	stored->aggregate_type = request->aggregate_type;

@@ -109,6 +109,15 @@ asynx_elements_begin(AsynxCursor *cursor, const AsynxValue *array)
 	cursor_begin(cursor, value_container(array), 0, asynx_value_count(array));
 }
 
+/* Places a cursor before element `first` of an array, to walk `count` elements. */
+void
+asynx_elements_range(AsynxCursor *cursor, const AsynxValue *array, uint32 first, uint32 count)
+{
+	Assert(array->tag == ASYNX_ARRAY);
+	Assert(first + count <= asynx_value_count(array));
+	cursor_begin(cursor, value_container(array), first, count);
+}
+
 /* Places two cursors before the first member of an object. */
 void
 asynx_members_begin(AsynxMembers *members, const AsynxValue *object)
@@ -118,6 +127,18 @@ asynx_members_begin(AsynxMembers *members, const AsynxValue *object)
 	Assert(object->tag == ASYNX_OBJECT);
 	cursor_begin(&members->keys, value_container(object), 0, count);
 	cursor_begin(&members->values, value_container(object), count, count);
+}
+
+/* Places two cursors before member `first` of an object, to walk `count` members. */
+void
+asynx_members_range(AsynxMembers *members, const AsynxValue *object, uint32 first, uint32 count)
+{
+	uint32		total = asynx_value_count(object);
+
+	Assert(object->tag == ASYNX_OBJECT);
+	Assert(first + count <= total);
+	cursor_begin(&members->keys, value_container(object), first, count);
+	cursor_begin(&members->values, value_container(object), total + first, count);
 }
 
 /* Bytes of all keys of an object. */
@@ -140,14 +161,16 @@ asynx_value_element(const AsynxValue *array, uint32 index, AsynxValue *element)
 	return true;
 }
 
-/* Member `key` of an object, found by halving; false if there is none. */
+/*
+ * Which member of an object has the name `key`, found by halving?  If none has,
+ * the answer is false, and `index` the member that it would stand before.
+ */
 bool
-asynx_value_member(const AsynxValue *object, const char *key, uint32 len, AsynxValue *member)
+asynx_value_place(const AsynxValue *object, const char *key, uint32 len, uint32 *index)
 {
 	const JsonbContainer *container = value_container(object);
-	uint32		count = asynx_value_count(object);
 	uint32		low = 0;
-	uint32		high = count;
+	uint32		high = asynx_value_count(object);
 
 	Assert(object->tag == ASYNX_OBJECT);
 	while (low < high)
@@ -158,7 +181,7 @@ asynx_value_member(const AsynxValue *object, const char *key, uint32 len, AsynxV
 
 		if (order == 0)
 		{
-			*member = child_value(container, count + middle);
+			*index = middle;
 			return true;
 		}
 		if (order < 0)
@@ -166,7 +189,21 @@ asynx_value_member(const AsynxValue *object, const char *key, uint32 len, AsynxV
 		else
 			low = middle + 1;
 	}
+	*index = low;
 	return false;
+}
+
+/* Member `key` of an object; false if there is none. */
+bool
+asynx_value_member(const AsynxValue *object, const char *key, uint32 len, AsynxValue *member)
+{
+	uint32		index;
+
+	if (!asynx_value_place(object, key, len, &index))
+		return false;
+
+	*member = child_value(value_container(object), asynx_value_count(object) + index);
+	return true;
 }
 
 /* Levels of nesting: 0 for a scalar, 1 for a container without containers in it. */

@@ -51,9 +51,15 @@ typedef struct AsynxMembers
 extern AsynxValue asynx_value_root(const Jsonb *document);
 
 extern void asynx_elements_begin(AsynxCursor *cursor, const AsynxValue *array);
+extern void asynx_elements_range(AsynxCursor *cursor, const AsynxValue *array,
+								 uint32 first, uint32 count);
 extern void asynx_members_begin(AsynxMembers *members, const AsynxValue *object);
+extern void asynx_members_range(AsynxMembers *members, const AsynxValue *object,
+								uint32 first, uint32 count);
 
 extern bool asynx_value_element(const AsynxValue *array, uint32 index, AsynxValue *element);
+extern bool asynx_value_place(const AsynxValue *object, const char *key, uint32 len,
+							  uint32 *index);
 extern bool asynx_value_member(const AsynxValue *object, const char *key, uint32 len,
 							   AsynxValue *member);
 

@@ -1,4 +1,4 @@
--- What somebody without asynx would make: the same columns, checks and indexes, and a sequence.
+-- What somebody without asynx would make: the same columns, constraints and indexes, and a sequence.
 CREATE SCHEMA plain;
 CREATE SEQUENCE plain.positions;
 CREATE TABLE plain.events (LIKE asynx.events INCLUDING CONSTRAINTS INCLUDING INDEXES);

@@ -1,5 +1,5 @@
 # append(), one event a transaction, against a plain INSERT and message-db: throughput and the
-# server's processor time.
+# server's processor time.  All of them answer with the position; append() also with the whole event.
 
 package Case::append;
 
@@ -20,7 +20,8 @@ my %goal = (
 my %others = (
 	insert => 'plain INSERT',
 	message_db_one => 'message-db, one category',
-	message_db_many => 'message-db, many categories');
+	message_db_many => 'message-db, many categories',
+	asynx_event => 'append() that answers with the whole event');
 
 # Compares with one number of clients and one setting of synchronous_commit.
 sub compare
@@ -54,5 +55,10 @@ return sub {
 	my @scripts = qw(asynx insert);
 
 	push @scripts, qw(message_db_one message_db_many) if prepare_message_db();
-	compare(@$_, @scripts) foreach @loads;
+	foreach my $load (@loads)
+	{
+		my ($commit, $clients) = @$load;
+
+		compare(@$load, @scripts, $clients == 8 ? 'asynx_event' : ());
+	}
 };

@@ -135,30 +135,11 @@ psprintf(const char *format,...)
 	return text;
 }
 
-/* Appends a character. */
-void
-appendStringInfoChar(StringInfo str, char c)
-{
-	appendBinaryStringInfo(str, &c, 1);
-}
-
 /* Appends a C string. */
 void
 appendStringInfoString(StringInfo str, const char *text)
 {
 	appendBinaryStringInfo(str, text, strlen(text));
-}
-
-/* A text as a C string. */
-char *
-text_to_cstring(const text *value)
-{
-	int			len = VARSIZE_ANY_EXHDR(value);
-	char	   *string = palloc(len + 1);
-
-	memcpy(string, VARDATA_ANY(value), len);
-	string[len] = '\0';
-	return string;
 }
 
 /* Bytes as a text. */

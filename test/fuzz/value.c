@@ -190,23 +190,6 @@ check_rewrite(const Jsonb *jsonb)
 	MUST(same_jsonb(asynx_writer_finish(&writer), jsonb));
 }
 
-/* Levels of nesting; a scalar has none. */
-static int
-levels(const Tree *tree)
-{
-	int			deepest = 0;
-
-	if (tree->type < TREE_ARRAY)
-		return 0;
-	for (int i = 0; i < tree->count; i++)
-	{
-		int			below = levels(tree->children[i]);
-
-		deepest = Max(deepest, below);
-	}
-	return deepest + 1;
-}
-
 /* The limits refuse what is beyond them and nothing else. */
 static void
 check_limits(Jsonb *jsonb, int depth)
@@ -247,5 +230,5 @@ fuzz_one(Input input)
 	root = asynx_value_root(jsonb);
 	check_value(&root, tree);
 	check_rewrite(jsonb);
-	check_limits(jsonb, levels(tree));
+	check_limits(jsonb, tree_levels(tree));
 }

@@ -22,6 +22,9 @@ extern Datum asynx_json_diff(PG_FUNCTION_ARGS);
 /* Levels that a patch wraps around a value: the array, and the operation. */
 #define PATCH_LEVELS 2
 
+/* Most bytes of a member besides its name and its value: two entries, and padding behind both. */
+#define MEMBER_BYTES (2 * sizeof(JEntry) + 2 * 3)
+
 /* Calls a function of two arguments as the server would. */
 static void
 call_body(void *argument)
@@ -75,23 +78,6 @@ make_text(const Tree *string)
 	return result;
 }
 
-/* Levels of nesting; a scalar has none. */
-static int
-levels(const Tree *tree)
-{
-	int			deepest = 0;
-
-	if (tree->type < TREE_ARRAY)
-		return 0;
-	for (int i = 0; i < tree->count; i++)
-	{
-		int			below = levels(tree->children[i]);
-
-		deepest = Max(deepest, below);
-	}
-	return deepest + 1;
-}
-
 /* Bytes of a document. */
 static Size
 size_of(const Tree *tree)
@@ -113,6 +99,15 @@ tokens(const Tree *operation, const char *member)
 	for (int i = 0; text != NULL && i < text->bytes.len; i++)
 		count += text->bytes.data[i] == '/';
 	return count;
+}
+
+/* Most bytes of the name in a member of an operation, which is a pointer. */
+static Size
+name_size(const Tree *operation, const char *member)
+{
+	const Tree *text = operation->type == TREE_OBJECT ? tree_get(operation, member) : NULL;
+
+	return text == NULL ? 0 : (Size) text->bytes.len;
 }
 
 /* What an operation puts somewhere: its value, or what "from" leads to; NULL if nothing. */
@@ -139,10 +134,11 @@ operation_exceeds(const Tree *document, const Tree *operation)
 	Tree	   *value = cargo(document, operation);
 	int			path = tokens(operation, "path");
 	int			from = tokens(operation, "from");
-	Size		size = size_of(document) + (value == NULL ? 0 : size_of(value));
+	Size		size = size_of(document) +
+		(value == NULL ? 0 : size_of(value) + name_size(operation, "path") + MEMBER_BYTES);
 
 	return Max(path, from) > asynx_max_document_depth ||
-		(value != NULL && path + levels(value) > asynx_max_document_depth) ||
+		(value != NULL && path + tree_levels(value) > asynx_max_document_depth) ||
 		size > (Size) asynx_max_document_size * 1024;
 }
 
@@ -198,8 +194,8 @@ check_diff(const Tree *a, const Tree *b)
 	Jsonb	   *source = tree_to_jsonb(a);
 	Jsonb	   *target = tree_to_jsonb(b);
 	Call		diff = call_function(asynx_json_diff, source, target);
-	int			alevels = levels(a);
-	int			blevels = levels(b);
+	int			alevels = tree_levels(a);
+	int			blevels = tree_levels(b);
 
 	if (diff.result != NULL)
 		return check_difference(a, b, source, target, diff.result);

@@ -44,6 +44,13 @@ extern bool check_diff(const Tree *a, const Tree *b);
 /* A patch must do the same to a fold and to a tree; true if it does. */
 extern bool check_event(Fold *fold, const Tree *patch);
 
+/* A text must be read, and printed, as the server would; true if it is. */
+extern bool check_text(const char *data, Size len);
+
+/* From text to text must be as from jsonb to jsonb; true if it is. */
+extern bool check_text_patch(const Tree *document, const Tree *patch);
+extern bool check_text_diff(const Tree *a, const Tree *b);
+
 /* Ends a fold. */
 extern void check_fold_end(Fold *fold);
 

@@ -12,8 +12,9 @@
  *		"depth" and "size" (kilobytes), to lower the limits.
  * A result must be the expected document's jsonb, byte for byte.
  *
- * -f runs every case again and again, with each allocation and each interrupt
- * check in turn failing; what leaks is reported by the sanitizer at the end.
+ * -f runs every case, also as a replay does and from text to text, and a few long patches
+ * of wide documents, again and again, with each allocation and each interrupt check in turn
+ * failing; what leaks is reported by the sanitizer at the end.
  */
 #include "shim.h"
 
@@ -26,8 +27,13 @@
 #include "text.h"
 #include "utils/builtins.h"
 
-/* Patches that one random document lives through. */
+/* Patches that one random document lives through; a wide one changes its shape after many. */
 #define FOLD_EVENTS 12
+#define WIDE_EVENTS 60
+
+/* Wide documents that faults are tried on, and the operations of their patches. */
+#define WIDE_FAULTS 6
+#define WIDE_OPERATIONS 50
 
 /* A fold of so many events must do with so much memory, and give this. */
 #define LONG_FOLD_EVENTS 40000
@@ -41,6 +47,7 @@
 #define MAX_FAULTS 100000
 
 extern Datum asynx_json_patch(PG_FUNCTION_ARGS);
+extern Datum asynx_json_patch_text(PG_FUNCTION_ARGS);
 extern Datum asynx_json_pointer(PG_FUNCTION_ARGS);
 
 static int	passed = 0;
@@ -148,16 +155,63 @@ reason_to_skip(const Tree *item)
 	return NULL;
 }
 
-/* Calls what a case is about. */
+/* What a case is about. */
 static Call
-call_case(const Tree *item)
+prepare_case(const Tree *item)
 {
 	const Tree *pointer = tree_get(item, "pointer");
 	Jsonb	   *document = tree_to_jsonb(tree_get(item, "doc"));
+	Call		call = {asynx_json_patch, {document, NULL}, NULL, {"", ""}};
 
-	if (pointer != NULL)
-		return call_function(asynx_json_pointer, document, make_text(pointer));
-	return call_function(asynx_json_patch, document, tree_to_jsonb(tree_get(item, "patch")));
+	if (pointer == NULL)
+		call.arguments[1] = tree_to_jsonb(tree_get(item, "patch"));
+	else
+	{
+		call.function = asynx_json_pointer;
+		call.arguments[1] = make_text(pointer);
+	}
+	return call;
+}
+
+/* A document as the text that SQL functions take. */
+static text *
+print_as_text(const Tree *tree)
+{
+	char	   *printed = tree_print(tree);
+
+	return make_text(tree_string(printed, strlen(printed)));
+}
+
+/* The same from text to text. */
+static Call
+prepare_text(const Tree *item)
+{
+	Call		call = {asynx_json_patch_text, {NULL, NULL}, NULL, {"", ""}};
+
+	call.arguments[0] = print_as_text(tree_get(item, "doc"));
+	call.arguments[1] = print_as_text(tree_get(item, "patch"));
+	return call;
+}
+
+/* Applies a patch as a replay does, which wants the state and then goes on. */
+static Datum
+replay_patch(PG_FUNCTION_ARGS)
+{
+	AsynxDoc   *doc = asynx_doc_borrow(CurrentMemoryContext, PG_GETARG_JSONB_P(0));
+
+	asynx_doc_apply(doc, PG_GETARG_JSONB_P(1));
+	asynx_doc_state(doc);
+	PG_RETURN_JSONB_P(asynx_doc_state(doc));
+}
+
+/* The same as a replay. */
+static Call
+prepare_replay(const Tree *item)
+{
+	Call		call = prepare_case(item);
+
+	call.function = replay_patch;
+	return call;
 }
 
 /* A case's name for messages. */
@@ -191,7 +245,8 @@ run_case(const char *file, int number, const Tree *item)
 		Call		call;
 
 		set_limits(item);
-		call = call_case(item);
+		call = prepare_case(item);
+		call = call_function(call.function, call.arguments[0], call.arguments[1]);
 		check_outcome(label, item, &call);
 	}
 	MemoryContextSwitchTo(caller);
@@ -199,25 +254,21 @@ run_case(const char *file, int number, const Tree *item)
 }
 
 /*
- * Runs one case with fault after fault until none strikes any more.  Announcing
+ * Runs one call with fault after fault until none strikes any more.  Announcing
  * the next fault tells whether the last one has struck.
  */
 static void
-run_faults(const Tree *item, long (*announce) (long), const char *sqlstate)
+run_faults(const Tree *item, Call (*prepare) (const Tree *item), long (*announce) (long),
+		   const char *sqlstate)
 {
 	for (long n = 1; n < MAX_FAULTS; n++)
 	{
 		MemoryContext caller = MemoryContextSwitchTo(scratch);
-		Jsonb	   *document = tree_to_jsonb(tree_get(item, "doc"));
-		const Tree *pointer = tree_get(item, "pointer");
-		void	   *second = pointer == NULL ?
-			(void *) tree_to_jsonb(tree_get(item, "patch")) : make_text(pointer);
-		Call		call;
+		Call		call = prepare(item);
 		bool		struck;
 
 		announce(n);
-		call = call_function(pointer == NULL ? asynx_json_patch : asynx_json_pointer,
-							 document, second);
+		call = call_function(call.function, call.arguments[0], call.arguments[1]);
 		struck = announce(0) == 0;
 		if (struck && strcmp(call.error.sqlstate, sqlstate) != 0)
 			check_failed("fault %ld was swallowed: %s", n, call.error.message);
@@ -226,6 +277,19 @@ run_faults(const Tree *item, long (*announce) (long), const char *sqlstate)
 		if (!struck)
 			break;
 	}
+}
+
+/* Runs a case with each fault there is, in each way that there is to run it. */
+static void
+run_all_faults(const Tree *item)
+{
+	run_faults(item, prepare_case, shim_fail_allocation, "53200");
+	run_faults(item, prepare_case, shim_cancel_check, "57014");
+	if (tree_get(item, "pointer") != NULL)
+		return;
+	run_faults(item, prepare_replay, shim_fail_allocation, "53200");
+	run_faults(item, prepare_text, shim_fail_allocation, "53200");
+	run_faults(item, prepare_text, shim_cancel_check, "57014");
 }
 
 /* Runs the cases of one file. */
@@ -248,10 +312,7 @@ run_file(const char *file, bool faults)
 	{
 		run_case(file, i, items->children[i]);
 		if (faults && reason_to_skip(items->children[i]) == NULL)
-		{
-			run_faults(items->children[i], shim_fail_allocation, "53200");
-			run_faults(items->children[i], shim_cancel_check, "57014");
-		}
+			run_all_faults(items->children[i]);
 	}
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(context);
@@ -286,14 +347,81 @@ list_round(void)
 	pairs++;
 }
 
+/* A document as text, in another layout, damaged; then from text to text. */
+static void
+text_round(void)
+{
+	Tree	   *document = random_tree(random_below(20) == 0 ? 1000 : 60);
+	Tree	   *changed = tree_copy(document);
+	char	   *json = random_layout(tree_print(document));
+	char	   *damaged = random_damage(json);
+
+	random_change(changed);
+	passed += check_text(json, strlen(json));
+	passed += check_text(damaged, strlen(damaged));
+	passed += check_text_patch(document, random_patch(document));
+	passed += check_text_diff(document, changed);
+}
+
 /* A document that lives through several patches. */
 static void
-fold_round(void)
+fold_round(Tree *document, int events)
 {
-	Fold		fold = {NULL, random_tree(60), NULL, NULL};
+	Fold		fold = {NULL, document, NULL, NULL};
 
-	for (int i = 0; i < FOLD_EVENTS; i++)
+	/* Now and then so low limits that some patches reach them. */
+	if (random_below(8) == 0)
+	{
+		asynx_max_document_depth = 3 + random_below(8);
+		asynx_max_document_size = 1 + random_below(16);
+	}
+	for (int i = 0; i < events; i++)
 		passed += check_event(&fold, random_patch(fold.document));
+}
+
+/* A patch of so many operations that fits the document. */
+static Tree *
+long_patch(const Tree *document, int count)
+{
+	Tree	   *patch = tree_create(TREE_ARRAY);
+	Tree	   *current = tree_copy(document);
+
+	while (patch->count < count)
+	{
+		Tree	   *next = random_patch(current);
+		Tree	   *copy = tree_copy(current);
+
+		if (apply_patch(&copy, next) != NULL)
+			continue;
+		for (int i = 0; i < next->count; i++)
+			tree_insert(patch, patch->count, next->children[i]);
+		current = copy;
+	}
+	return patch;
+}
+
+/* Wide documents, changed so much that their shape changes, with faults. */
+static void
+run_wide_faults(uint64 seed)
+{
+	MemoryContext context = shim_context_create();
+
+	for (int i = 0; i < WIDE_FAULTS; i++)
+	{
+		MemoryContext caller = MemoryContextSwitchTo(context);
+		Tree	   *item = tree_create(TREE_OBJECT);
+		Tree	   *document;
+
+		random_seed(seed + i);
+		document = random_wide();
+		tree_set(item, "doc", 3, document);
+		tree_set(item, "patch", 5, long_patch(document, WIDE_OPERATIONS));
+		set_limits(item);
+		run_faults(item, prepare_replay, shim_fail_allocation, "53200");
+		MemoryContextSwitchTo(caller);
+		MemoryContextReset(context);
+	}
+	MemoryContextDelete(context);
 }
 
 /* Event `i` of a long fold: a new value, an element more or less, a test, a copy. */
@@ -366,15 +494,19 @@ run_random(uint64 seed, long rounds)
 {
 	MemoryContext caller = MemoryContextSwitchTo(scratch);
 
-	asynx_max_document_depth = ASYNX_DEFAULT_DOCUMENT_DEPTH;
-	asynx_max_document_size = ASYNX_DEFAULT_DOCUMENT_SIZE;
 	for (uint64 i = seed; i < seed + rounds && failed < MAX_FAILURES; i++)
 	{
 		int			before = failed;
 
+		asynx_max_document_depth = ASYNX_DEFAULT_DOCUMENT_DEPTH;
+		asynx_max_document_size = ASYNX_DEFAULT_DOCUMENT_SIZE;
 		random_seed(i);
-		if (i % 4 == 3)
-			fold_round();
+		if (i % 40 == 39)
+			fold_round(random_wide(), WIDE_EVENTS);
+		else if (i % 8 == 3)
+			text_round();
+		else if (i % 4 == 3)
+			fold_round(random_tree(60), FOLD_EVENTS);
 		else if (i % 4 == 2)
 			list_round();
 		else
@@ -413,6 +545,8 @@ main(int argc, char **argv)
 	scratch = shim_context_create();
 	for (int i = optind; i < argc; i++)
 		run_file(argv[i], faults);
+	if (faults)
+		run_wide_faults(seed);
 	run_long_fold();
 	run_random(seed, rounds);
 	MemoryContextDelete(scratch);

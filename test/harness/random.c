@@ -209,6 +209,47 @@ random_tree(int budget)
 	return tree;
 }
 
+/* A container of 60 to 200 children, small trees. */
+static Tree *
+random_wide_container(TreeType type)
+{
+	int			count = 60 + random_below(140);
+	Tree	   *tree = tree_create(type);
+	char		name[16];
+
+	for (int i = 0; i < count; i++)
+	{
+		Tree	   *child = random_tree(random_below(4) == 0 ? 12 : 1);
+
+		snprintf(name, sizeof(name), "%d", random_below(20000));
+		if (type == TREE_ARRAY)
+			tree_insert(tree, i, child);
+		else
+			tree_set(tree, name, strlen(name), child);
+	}
+	return tree;
+}
+
+/* A document with a wide array and a wide object, one of which may be all of it. */
+Tree *
+random_wide(void)
+{
+	Tree	   *document;
+
+	switch (random_below(4))
+	{
+		case 0:
+			return random_wide_container(TREE_ARRAY);
+		case 1:
+			return random_wide_container(TREE_OBJECT);
+		default:
+			document = tree_create(TREE_OBJECT);
+			tree_set(document, "list", 4, random_wide_container(TREE_ARRAY));
+			tree_set(document, "map", 3, random_wide_container(TREE_OBJECT));
+			return document;
+	}
+}
+
 /* An array of strings, a few of them equal. */
 Tree *
 random_list(void)
@@ -317,6 +358,100 @@ random_change(Tree *document)
 				tree->children[i] = tree_create(TREE_ARRAY + random_below(2));
 			break;
 	}
+}
+
+/* Appends blanks, most often none. */
+static void
+append_blanks(StringInfo out)
+{
+	static const char blanks[] = " \t\n\r";
+
+	for (int count = random_below(8) == 0 ? random_below(4) : 0; count > 0; count--)
+		appendBinaryStringInfo(out, &blanks[random_below(4)], 1);
+}
+
+/* Appends the quoted string that begins at `json`, some of it escaped; returns what follows. */
+static const char *
+append_quoted(StringInfo out, const char *json)
+{
+	char		escape[8];
+
+	appendBinaryStringInfo(out, json++, 1);
+	for (; *json != '"'; json++)
+	{
+		bool		escaped = *json == '\\';
+
+		if (!escaped && (unsigned char) *json < 0x80 && random_below(16) == 0)
+		{
+			snprintf(escape, sizeof(escape), random_below(2) == 0 ? "\\u%04x" : "\\u%04X", *json);
+			appendBinaryStringInfo(out, escape, 6);
+			continue;
+		}
+		appendBinaryStringInfo(out, json, escaped ? 2 : 1);
+		json += escaped;
+	}
+	appendBinaryStringInfo(out, json, 1);
+	return json + 1;
+}
+
+/* JSON text written in another way; the first member of some objects stands there twice. */
+char *
+random_layout(const char *json)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	while (*json != '\0')
+	{
+		if (*json == '"')
+			json = append_quoted(&out, json);
+		else if (json[0] == '{' && json[1] == '"' && random_below(8) == 0)
+		{
+			appendBinaryStringInfo(&out, json, 1);
+			append_quoted(&out, ++json);
+			appendBinaryStringInfo(&out, ":[null],", 8);
+		}
+		else
+		{
+			bool		structural = strchr("{}[],:", *json) != NULL;
+
+			if (structural)
+				append_blanks(&out);
+			appendBinaryStringInfo(&out, json++, 1);
+			if (structural)
+				append_blanks(&out);
+		}
+	}
+	return out.data;
+}
+
+/* Damages a text in a few places. */
+char *
+random_damage(const char *json)
+{
+	static const char *const damages[] = {
+		"{", "}", "[", "]", ",", ":", "\"", "\\", "\\u00", "\\ud83d", "\\u0000", "0", "-", ".", "e",
+		"E+", "1e99999", "null", "tru", " ", "\x01", "\n", "//"
+	};
+	StringInfoData out;
+	int			left = 1 + random_below(3);
+	int			len = (int) strlen(json);
+
+	initStringInfo(&out);
+	for (int i = 0; i < len; i++)
+	{
+		const char *damage = damages[random_below(lengthof(damages))];
+		bool		here = left > 0 && random_below(len / 2 + 1) == 0;
+
+		left -= here;
+		if (here && random_below(2) == 0)
+			appendBinaryStringInfo(&out, damage, strlen(damage));
+		if (here && random_below(20) == 0)
+			break;
+		if (!here || random_below(2) == 0)
+			appendBinaryStringInfo(&out, json + i, 1);
+	}
+	return out.data;
 }
 
 /* Appends a token, escaped (sometimes badly). */

@@ -21,6 +21,9 @@ extern int	random_below(int n);
 /* A document; `budget` bounds its number of values. */
 extern Tree *random_tree(int budget);
 
+/* A document with an array and an object of more than a hundred children. */
+extern Tree *random_wide(void);
+
 /* An array whose elements are mostly different and large enough to be moved. */
 extern Tree *random_list(void);
 
@@ -29,6 +32,12 @@ extern void random_shuffle(Tree *array);
 
 /* Changes a document a little, in place. */
 extern void random_change(Tree *document);
+
+/* JSON text written in another way: blanks, escapes, members that are overruled. */
+extern char *random_layout(const char *json);
+
+/* Damages a text: it may still be JSON, but need not. */
+extern char *random_damage(const char *json);
 
 /* A pointer that mostly leads somewhere. */
 extern Tree *random_place(const Tree *document);

@@ -184,13 +184,20 @@ relink(ShimContext *context, Chunk *previous, Chunk *next)
 	}
 }
 
+/* Counts an allocation: is it the one that fails? */
+bool
+shim_allocation_fails(void)
+{
+	return allocations_left > 0 && --allocations_left == 0;
+}
+
 /* malloc() that does not return NULL, and fails when told so. */
 static void *
 checked_malloc(Size size)
 {
 	void	   *memory;
 
-	if (allocations_left > 0 && --allocations_left == 0)
+	if (shim_allocation_fails())
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory")));

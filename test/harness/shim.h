@@ -40,4 +40,7 @@ extern MemoryContext shim_context_create(void);
 extern long shim_fail_allocation(long n);
 extern long shim_cancel_check(long n);
 
+/* Counts an allocation that is not palloc's: is it the one that fails? */
+extern bool shim_allocation_fails(void);
+
 #endif							/* SHIM_H */

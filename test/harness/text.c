@@ -201,6 +201,23 @@ tree_equal(const Tree *a, const Tree *b)
 	return true;
 }
 
+/* Levels of nesting; a scalar has none. */
+int
+tree_levels(const Tree *tree)
+{
+	int			deepest = 0;
+
+	if (tree->type < TREE_ARRAY)
+		return 0;
+	for (int i = 0; i < tree->count; i++)
+	{
+		int			below = tree_levels(tree->children[i]);
+
+		deepest = Max(deepest, below);
+	}
+	return deepest + 1;
+}
+
 /* Notes the first error and ends the text. */
 static void
 parse_error(Parser *parser, const char *error)
@@ -496,21 +513,26 @@ append_text(StringInfo out, const char *text)
 static void
 print_string(StringInfo out, const Bytes *bytes)
 {
+	static const char special[] = "\"\\\b\f\n\r\t";
+	static const char codes[] = "\"\\bfnrt";
+
 	append_text(out, "\"");
 	for (int i = 0; i < bytes->len; i++)
 	{
 		unsigned char c = bytes->data[i];
+		const char *found = c == '\0' ? NULL : strchr(special, c);
 		char		escape[8];
 
-		if (c < 0x20)
+		if (found == NULL && c >= 0x20)
 		{
-			snprintf(escape, sizeof(escape), "\\u%04x", c);
-			append_text(out, escape);
+			appendBinaryStringInfo(out, (char *) &c, 1);
 			continue;
 		}
-		if (c == '"' || c == '\\')
-			append_text(out, "\\");
-		appendBinaryStringInfo(out, (char *) &c, 1);
+		if (found != NULL)
+			snprintf(escape, sizeof(escape), "\\%c", codes[found - special]);
+		else
+			snprintf(escape, sizeof(escape), "\\u%04x", c);
+		append_text(out, escape);
 	}
 	append_text(out, "\"");
 }

@@ -46,6 +46,9 @@ extern Tree *tree_number(const char *text, int len);
 extern Tree *tree_copy(const Tree *tree);
 extern bool tree_equal(const Tree *a, const Tree *b);
 
+/* Levels of nesting; a scalar has none. */
+extern int	tree_levels(const Tree *tree);
+
 /* Members; setting replaces what was there. */
 extern int	tree_find(const Tree *object, const char *key, int len);
 extern Tree *tree_get(const Tree *object, const char *key);

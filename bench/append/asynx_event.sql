@@ -1,0 +1,4 @@
+-- As asynx.sql, with the whole event as the answer.
+\set version :version % :length + 1
+\set number CASE WHEN :version = 1 THEN :number + 1 ELSE :number END
+SELECT asynx.append('order-' || :client_id || '-' || :number, :version, 'order.changed', :patch);
