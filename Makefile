@@ -10,10 +10,12 @@ ASYNX_VERSION := $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" asynx.con
 ROOMS = \
 	aggtype \
 	align \
+	append \
 	args \
 	asynx \
 	batch \
 	command \
+	deadline \
 	definition \
 	diff \
 	doc \
@@ -23,11 +25,14 @@ ROOMS = \
 	event \
 	feed \
 	fence \
+	forget \
 	guard \
 	guc \
 	handler \
+	hook \
 	identity \
 	inflight \
+	inline \
 	jsonbwriter \
 	jsonc \
 	jsonprinter \
@@ -50,6 +55,8 @@ ROOMS = \
 	snapshot \
 	states \
 	store \
+	subscribe \
+	subscription \
 	tips \
 	upcast \
 	uuid \
@@ -69,9 +76,11 @@ REGRESS = \
 	command_rights \
 	commands \
 	comments \
+	corruption \
 	delete \
 	errors \
 	fence \
+	forget \
 	guard \
 	hijack \
 	json_diff \

@@ -90,13 +90,13 @@ asynx_check_type_name(const char *name, int len)
 	CheckNotReserved("aggregate type", name, len);
 }
 
-/* Raises 22023 unless the bytes can name a command. */
+/* Raises 22023 unless the bytes can name something of the user's; "what" that is. */
 void
-asynx_check_command_name(const char *name, int len)
+asynx_check_name(const char *what, const char *name, int len)
 {
-	CheckNotBlank("command name", name, len);
-	CheckLength("command name", name, len, ASYNX_MAX_NAME_BYTES);
-	CheckNotReserved("command name", name, len);
+	CheckNotBlank(what, name, len);
+	CheckLength(what, name, len, ASYNX_MAX_NAME_BYTES);
+	CheckNotReserved(what, name, len);
 }
 
 /* Raises 22023 for the infinities: nothing has happened then. */
@@ -168,7 +168,7 @@ asynx_arg_command_name(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	text	   *command = asynx_arg_text(fcinfo, arg, name);
 
-	asynx_check_command_name(VARDATA_ANY(command), VARSIZE_ANY_EXHDR(command));
+	asynx_check_name("command name", VARDATA_ANY(command), VARSIZE_ANY_EXHDR(command));
 	return command;
 }
 

@@ -35,7 +35,7 @@ extern pg_uuid_t *asynx_arg_uuid_or_null(FunctionCallInfo fcinfo, int arg);
 extern void asynx_check_aggregate_id(const char *id, int len);
 extern void asynx_check_event_name(const char *name, int len);
 extern void asynx_check_type_name(const char *name, int len);
-extern void asynx_check_command_name(const char *name, int len);
+extern void asynx_check_name(const char *what, const char *name, int len);
 extern void asynx_check_occurred_at(TimestampTz when);
 
 #endif							/* ASYNX_ARGS_H */

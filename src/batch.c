@@ -19,6 +19,8 @@
  * 4. As in append(), if anything was erased since before step 2, the tips must
  *	  still be the same under a snapshot newer than the INSERT (store.c, 3 and 4).
  *
+ * 5. Then the subscriptions that are part of the write are run (inline.c).
+ *
  * The order in which rows are inserted is the array's: two batches that touch
  * the same aggregates in another order can deadlock, and one is then aborted.
  */
@@ -31,6 +33,7 @@
 #include "catalog/pg_type.h"
 #include "erasures.h"
 #include "errors.h"
+#include "inline.h"
 #include "jsonbwriter.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -770,7 +773,7 @@ LookAndStore(Batch *batch)
 		Look(batch);
 		if (batch->pending == 0)
 			return 0;
-		error = asynx_query_attempt(InsertItems, batch);
+		error = asynx_query_attempt(InsertItems, asynx_query_is_taken, batch);
 		if (error == NULL)
 		{
 			CheckNotErased(batch);
@@ -778,6 +781,30 @@ LookAndStore(Batch *batch)
 		}
 	}
 	ReThrowError(error);
+}
+
+/* Runs the subscriptions that are part of the write, for what was stored. */
+static void
+RunInline(const Batch *batch)
+{
+	AsynxInlineItem *items = MemoryContextAllocHuge(CurrentMemoryContext,
+													batch->pending * sizeof(AsynxInlineItem));
+	int			count = 0;
+	int			i;
+
+	for (i = 0; i < batch->count; i++)
+	{
+		const BatchItem *item = &batch->items[i];
+
+		if (item->repeated)
+			continue;
+		items[count].aggregate_id = item->append.aggregate_id;
+		items[count].version = item->append.version;
+		items[count].event_name = item->append.event_name;
+		count++;
+	}
+	asynx_inline_run_many(items, count);
+	pfree(items);
 }
 
 /*
@@ -798,6 +825,8 @@ asynx_batch_append(const Jsonb *events)
 	error_context_stack = &callback;
 	ReadItems(events, &batch);
 	stored = LookAndStore(&batch);
+	if (stored > 0)
+		RunInline(&batch);
 	error_context_stack = callback.previous;
 	return stored;
 }

@@ -1,6 +1,7 @@
 /*
  * command.c
- *	  The pipeline: lock, current state, decision, diff, append, snapshot.
+ *	  The pipeline: lock, current state, decision, diff, append, snapshot, inline
+ *	  subscriptions.
  *
  * The new state is given (write(), for applications that compute it themselves)
  * or decided from the current one (send.c).  The pipeline holds the aggregate's
@@ -24,6 +25,7 @@
 #include "command.h"
 #include "diff.h"
 #include "errors.h"
+#include "inline.h"
 #include "lock.h"
 #include "miscadmin.h"
 #include "query.h"
@@ -187,7 +189,7 @@ LoadCurrent(const AsynxWrite *request, AsynxAggregate *current)
 	AsynxType	type;
 
 	if (asynx_states_find(request->aggregate_id, current))
-		asynx_replay_onward(request->aggregate_id, current);
+		asynx_replay_onward(request->aggregate_id, ASYNX_REPLAY_ALL, current);
 	else
 		asynx_replay_aggregate(request->aggregate_id, ASYNX_REPLAY_ALL, current);
 	if (current->exists)
@@ -247,12 +249,13 @@ AppendChange(const AsynxWrite *request, AsynxAggregate *current, AsynxWritten *w
 		.id = request->id,
 	};
 
+	written->repeated = false;
 	written->previous = current->version > 0 ? current->state : current->seed;
 	append.patch = Difference(written->previous, written->aggregate);
 	if (!request->expects && !IsolationUsesXactSnapshot())
 		return asynx_store_try_append(&append, &written->event);
 
-	asynx_store_append(&append, &written->event);
+	written->repeated = !asynx_store_append(&append, &written->event);
 	return true;
 }
 
@@ -279,7 +282,7 @@ MaybeSnapshot(const AsynxWrite *request, const AsynxAggregate *current)
 	bool		due = current->snapshot_every > 0 &&
 		current->version % current->snapshot_every == 0;
 
-	if (request->snapshot || due || current->upcast)
+	if (request->snapshot || due || current->upcast || current->damaged)
 		asynx_snapshot_save(request->aggregate_id, current);
 }
 
@@ -352,6 +355,16 @@ CheckNotOwn(const text *aggregate_id, int64 version)
 		asynx_lock_refuse_change(aggregate_id);
 }
 
+/* Runs the subscriptions that are part of the write. */
+static void
+RunInline(const AsynxWritten *written)
+{
+	AsynxEnvelope envelope = {&written->event, written->aggregate, written->previous};
+
+	if (!written->repeated)
+		asynx_inline_run(&envelope);
+}
+
 /*
  * Stores a new state of an aggregate as an event, or finds the event that the
  * request repeats.  Raises queue_full, version_conflict, document_limit, 22023,
@@ -383,6 +396,7 @@ asynx_command_run(const AsynxWrite *request, AsynxWritten *written)
 			MaybeSnapshot(request, &current);
 			asynx_states_remember(request->aggregate_id, &current, &mark);
 		}
+		RunInline(written);
 		return;
 	}
 	asynx_store_refuse_attempts(request->aggregate_id);

@@ -36,6 +36,7 @@ typedef struct AsynxWritten
 	AsynxStoredEvent event;
 	Jsonb	   *aggregate;		/* after the event */
 	Jsonb	   *previous;		/* before it; the seed, or NULL, for version 1 */
+	bool		repeated;		/* was it there already? */
 } AsynxWritten;
 
 /* Runs within a query scope. */

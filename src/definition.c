@@ -48,6 +48,7 @@ const AsynxSignature asynx_validate_signature = {
 	.argtypes = {JSONBOID, JSONBOID},
 	.results = {TEXTOID, VARCHAROID, BOOLOID, VOIDOID},
 	.result = "text, boolean or void",
+	.pure = true,
 };
 
 const AsynxSignature asynx_emit_signature = {
@@ -56,6 +57,7 @@ const AsynxSignature asynx_emit_signature = {
 	.argtypes = {JSONBOID, JSONBOID},
 	.results = {JSONBOID},
 	.result = "jsonb",
+	.pure = true,
 };
 
 static AsynxQuery SelectCommand = {
@@ -235,21 +237,17 @@ asynx_definition_find(const text *name, AsynxDefinition *definition)
 static void
 FindFunctions(const text *emit, const text *validate, AsynxDefinition *definition)
 {
-	asynx_handler_find(text_to_cstring(emit), &asynx_emit_signature, &definition->emit);
+	(void) asynx_handler_find(text_to_cstring(emit),
+							  (const AsynxSignature *const[]) {&asynx_emit_signature, NULL},
+							  &definition->emit);
 	definition->validate.name = NULL;
 	if (validate == NULL)
 		return;
 
-	asynx_handler_find(text_to_cstring(validate), &asynx_validate_signature,
-					   &definition->validate);
-	if (strcmp(definition->validate.owner, definition->emit.owner) != 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("the functions of command \"%s\" belong to different roles",
-						text_to_cstring(definition->name)),
-				 errdetail("\"%s\" belongs to \"%s\", \"%s\" to \"%s\".",
-						   definition->emit.name, definition->emit.owner,
-						   definition->validate.name, definition->validate.owner)));
+	(void) asynx_handler_find(text_to_cstring(validate),
+							  (const AsynxSignature *const[]) {&asynx_validate_signature, NULL},
+							  &definition->validate);
+	asynx_handler_check_owner(&definition->emit, &definition->validate);
 }
 
 /* Raises 22023 if there is no such type. */
@@ -288,7 +286,7 @@ Insert(const AsynxDefinition *definition)
 
 PG_FUNCTION_INFO_V1(asynx_create_command);
 PG_FUNCTION_INFO_V1(asynx_drop_command);
-PG_FUNCTION_INFO_V1(asynx_command_changed);
+PG_FUNCTION_INFO_V1(asynx_definition_changed);
 
 /* asynx.create_command(name, aggregate_type, event_name, emit, validate, snapshot) returns void */
 Datum
@@ -337,14 +335,14 @@ asynx_drop_command(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
-/* asynx.command_changed() returns trigger: tells all sessions to read their commands again. */
+/* asynx.definition_changed() returns trigger: tells all sessions to read the table again. */
 Datum
-asynx_command_changed(PG_FUNCTION_ARGS)
+asynx_definition_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
-				 errmsg("\"asynx.command_changed\" can only be called as a trigger")));
+				 errmsg("\"asynx.definition_changed\" can only be called as a trigger")));
 
 	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
 	return PointerGetDatum(NULL);

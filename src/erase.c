@@ -1,6 +1,6 @@
 /*
  * erase.c
- *	  Erases an aggregate: its events and its snapshot.
+ *	  Erases an aggregate: its events and its snapshot; delete().
  *
  * delete() holds the aggregate's lock, so it is serial with itself, with write()
  * and with whoever takes a snapshot.  Appends take no such lock.  To wait for
@@ -14,6 +14,7 @@
 #include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "erase.h"
 #include "erasures.h"
 #include "guard.h"
 #include "lock.h"
@@ -45,12 +46,17 @@ static AsynxQuery DeleteEvents = {
 };
 
 /*
- * Inserts the row behind the last version for which appends in flight wait, and
- * returns that last version; 0 if the aggregate does not exist.
+ * Begins to erase an aggregate: takes its lock, and inserts the row behind the last
+ * version for which appends in flight wait.  "insert" does that, with the id and the
+ * last version as parameters; "row" gets what it returns.  The result is the last
+ * version, 0 if the aggregate does not exist.
  */
-static int64
-BlockAppends(const text *aggregate_id)
+int64
+asynx_erase_begin(const text *aggregate_id, AsynxQuery *insert, AsynxRowFunction row, void *arg)
 {
+	asynx_lock_aggregate(aggregate_id);
+	asynx_erasures_begin();
+
 	for (;;)
 	{
 		Datum		values[2];
@@ -64,7 +70,7 @@ BlockAppends(const text *aggregate_id)
 
 		values[0] = PointerGetDatum(aggregate_id);
 		values[1] = Int64GetDatum(head);
-		if (asynx_query_write(&InsertTombstone, values, NULL, NULL, NULL) > 0)
+		if (asynx_query_write(insert, values, NULL, row, arg) > 0)
 			return head;
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -97,21 +103,14 @@ CheckErased(const text *aggregate_id)
 		asynx_store_refuse_moved(aggregate_id);
 }
 
-/* Erases an aggregate and returns how many events it had; runs within a query scope that writes. */
-static int64
-Erase(const text *aggregate_id)
+/* Erases the events, with the row that was inserted to begin with, and the snapshot. */
+void
+asynx_erase_finish(const text *aggregate_id, int64 head)
 {
-	int64		head;
-
-	asynx_lock_aggregate(aggregate_id);
-	asynx_erasures_begin();
-
-	head = BlockAppends(aggregate_id);
 	if (head > 0)
 		DeleteStream(aggregate_id);
 	(void) asynx_snapshot_delete(aggregate_id);
 	CheckErased(aggregate_id);
-	return head;
 }
 
 PG_FUNCTION_INFO_V1(asynx_delete);
@@ -125,7 +124,8 @@ asynx_delete(PG_FUNCTION_ARGS)
 	int64		erased;
 
 	asynx_query_begin_write(&scope, "asynx.delete()");
-	erased = Erase(aggregate_id);
+	erased = asynx_erase_begin(aggregate_id, &InsertTombstone, NULL, NULL);
+	asynx_erase_finish(aggregate_id, erased);
 	asynx_query_end(&scope);
 
 	PG_RETURN_INT64(erased);

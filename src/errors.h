@@ -36,6 +36,9 @@
 /* The store cannot work here: library not preloaded, or a table is missing. */
 #define ERRCODE_ASYNX_NOT_LOADED MAKE_SQLSTATE('S', 'X', '0', '1', '1')
 
+/* A hook spoke against forgetting an aggregate. */
+#define ERRCODE_ASYNX_FORGET_FAILED MAKE_SQLSTATE('S', 'X', '0', '1', '2')
+
 /* Not an RFC 6902 document. */
 #define ERRCODE_ASYNX_INVALID_PATCH MAKE_SQLSTATE('S', 'X', '0', '1', '4')
 

@@ -57,11 +57,10 @@ SetJsonb(Jsonb *json, Datum *value, bool *isnull)
 	*isnull = (json == NULL);
 }
 
-/* Forms a composite of the type that the SQL function returns. */
+/* Forms a composite of the type. */
 static Datum
-FormResult(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
+FormComposite(Oid type, Datum *values, bool *nulls)
 {
-	Oid			type = get_func_rettype(fcinfo->flinfo->fn_oid);
 	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
 	HeapTuple	tuple = heap_form_tuple(desc, values, nulls);
 
@@ -69,9 +68,9 @@ FormResult(FunctionCallInfo fcinfo, Datum *values, bool *nulls)
 	return HeapTupleGetDatum(tuple);
 }
 
-/* The event as asynx.stored_event, which "fcinfo"'s function must return. */
+/* The event as asynx.stored_event, whose OID is "type". */
 Datum
-asynx_stored_event_datum(FunctionCallInfo fcinfo, const AsynxStoredEvent *event)
+asynx_stored_event_form(Oid type, const AsynxStoredEvent *event)
 {
 	Datum		values[STORED_EVENT_NATTS];
 	bool		nulls[STORED_EVENT_NATTS] = {false};
@@ -87,7 +86,14 @@ asynx_stored_event_datum(FunctionCallInfo fcinfo, const AsynxStoredEvent *event)
 	SetJsonb(event->metadata, &values[8], &nulls[8]);
 	values[9] = PointerGetDatum(event->patch);
 
-	return FormResult(fcinfo, values, nulls);
+	return FormComposite(type, values, nulls);
+}
+
+/* The event as asynx.stored_event, which "fcinfo"'s function must return. */
+Datum
+asynx_stored_event_datum(FunctionCallInfo fcinfo, const AsynxStoredEvent *event)
+{
+	return asynx_stored_event_form(get_func_rettype(fcinfo->flinfo->fn_oid), event);
 }
 
 /* The columns of asynx.event: the stored event, the state after it and before it. */
@@ -111,14 +117,23 @@ asynx_event_values(const AsynxStoredEvent *event, Jsonb *aggregate, Jsonb *previ
 	values[11] = PointerGetDatum(event->patch);
 }
 
-/* The event as asynx.event, which "fcinfo"'s function must return. */
+/* The event as asynx.event, whose OID is "type". */
 Datum
-asynx_event_datum(FunctionCallInfo fcinfo, const AsynxStoredEvent *event,
-				  Jsonb *aggregate, Jsonb *previous_aggregate)
+asynx_event_form(Oid type, const AsynxStoredEvent *event, Jsonb *aggregate,
+				 Jsonb *previous_aggregate)
 {
 	Datum		values[ASYNX_EVENT_NATTS];
 	bool		nulls[ASYNX_EVENT_NATTS];
 
 	asynx_event_values(event, aggregate, previous_aggregate, values, nulls);
-	return FormResult(fcinfo, values, nulls);
+	return FormComposite(type, values, nulls);
+}
+
+/* The event as asynx.event, which "fcinfo"'s function must return. */
+Datum
+asynx_event_datum(FunctionCallInfo fcinfo, const AsynxStoredEvent *event,
+				  Jsonb *aggregate, Jsonb *previous_aggregate)
+{
+	return asynx_event_form(get_func_rettype(fcinfo->flinfo->fn_oid), event, aggregate,
+							previous_aggregate);
 }

@@ -31,7 +31,18 @@ typedef struct AsynxStoredEvent
 	Jsonb	   *patch;			/* RFC 6902, from version - 1 to version */
 } AsynxStoredEvent;
 
+/* An event as handlers get it. */
+typedef struct AsynxEnvelope
+{
+	const AsynxStoredEvent *event;
+	Jsonb	   *aggregate;		/* the state after it; NULL if it could not be rebuilt */
+	Jsonb	   *previous;		/* the state before it; NULL if there was none */
+} AsynxEnvelope;
+
 #define ASYNX_EVENT_NATTS 12
+
+/* What becomes of an aggregate that is forgotten, as the feed tells it. */
+#define ASYNX_FORGET_EVENT "asynx.aggregate.forget"
 
 /* Have two varlenas, text or jsonb, the same bytes?  NULL equals NULL alone. */
 static inline bool
@@ -44,6 +55,9 @@ asynx_same_bytes(const void *a, const void *b)
 }
 
 extern void asynx_event_from_slot(TupleTableSlot *slot, AsynxStoredEvent *event);
+extern Datum asynx_stored_event_form(Oid type, const AsynxStoredEvent *event);
+extern Datum asynx_event_form(Oid type, const AsynxStoredEvent *event, Jsonb *aggregate,
+							  Jsonb *previous_aggregate);
 extern Datum asynx_stored_event_datum(FunctionCallInfo fcinfo, const AsynxStoredEvent *event);
 extern void asynx_event_values(const AsynxStoredEvent *event, Jsonb *aggregate,
 							   Jsonb *previous_aggregate, Datum *values, bool *nulls);

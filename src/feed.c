@@ -50,11 +50,20 @@ static AsynxQuery SelectCount = {
 	.argtypes = {TEXTOID, INT8OID},
 };
 
+/* Forgotten aggregates have a place in the feed, as an event without content. */
 static AsynxQuery SelectFeed = {
 	.sql = ASYNX_SQL("SELECT " ASYNX_STORED_EVENT_COLUMNS " FROM asynx.events e "
 					 "WHERE e.position OPERATOR(pg_catalog.>) $1 "
 					 "AND e.position OPERATOR(pg_catalog.<=) $2 "
-					 "ORDER BY e.position"),
+					 "UNION ALL "
+					 "SELECT t.id, t.aggregate_id, "
+					 " '" ASYNX_FORGET_EVENT "'::pg_catalog.text COLLATE pg_catalog.\"C\", "
+					 " t.version, t.schema_version, t.forgotten_at, t.position, "
+					 " t.aggregate_type, NULL::pg_catalog.jsonb, '[]'::pg_catalog.jsonb "
+					 "FROM asynx.tombstones t "
+					 "WHERE t.position OPERATOR(pg_catalog.>) $1 "
+					 "AND t.position OPERATOR(pg_catalog.<=) $2 "
+					 "ORDER BY 7"),
 	.nargs = 2,
 	.argtypes = {INT8OID, INT8OID},
 };

@@ -17,12 +17,14 @@
  *	  search_path is its own schema, then pg_temp, unless its definition sets
  *	  another.  All settings that it changes go back when it ends.
  *
- * 3. It must be IMMUTABLE, because it may run again at any time: when a command is
- *	  repeated, when a stream is folded.  PostgreSQL refuses the writes of such a
- *	  function.  It must not be STRICT: no state is a case it has to know.
+ * 3. A function that decides must be IMMUTABLE, because it may run again at any time:
+ *	  when a command is repeated, when a stream is folded.  PostgreSQL refuses the
+ *	  writes of such a function.  It must not be STRICT: no state is a case it has
+ *	  to know.  A function that handles events may write.
  *
  * 4. An error of the function is caught, rewritten by the caller of this room and
- *	  thrown on.  As nothing is swallowed, no subtransaction is needed.  Errors
+ *	  thrown on; as nothing is swallowed, no subtransaction is needed.  An attempt
+ *	  takes one, and returns the error instead.  Errors
  *	  that are not the function's pass as they are: serialization and deadlock
  *	  (class 40), lack of resources (53), cancel and shutdown (57), a lock that was
  *	  waited for too long (55P03), and a missing function of a command that the
@@ -40,6 +42,7 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_proc.h"
 #include "common/hashfn.h"
+#include "deadline.h"
 #include "errors.h"
 #include "fence.h"
 #include "handler.h"
@@ -47,6 +50,7 @@
 #include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "pgstat.h"
+#include "query.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -56,6 +60,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/regproc.h"
+#include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/varlena.h"
 
@@ -168,14 +173,29 @@ DescribeArguments(const AsynxSignature *signature)
 	return types.data;
 }
 
+/* The same for several signatures, of which the list ends with NULL. */
+static char *
+DescribeAlternatives(const AsynxSignature *const *signatures)
+{
+	StringInfoData types;
+	int			i;
+
+	initStringInfo(&types);
+	for (i = 0; signatures[i] != NULL; i++)
+		appendStringInfo(&types, "%s(%s)",
+						 i == 0 ? "" : signatures[i + 1] != NULL ? ", " : " or ",
+						 DescribeArguments(signatures[i]));
+	return types.data;
+}
+
 /* Raises handler_missing for a function that does not exist. */
 pg_noreturn static void
-RefuseMissing(const AsynxSignature *signature, const char *name)
+RefuseMissing(const AsynxSignature *const *signatures, const char *name)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_ASYNX_HANDLER_MISSING),
-			 errmsg("%s \"%s\" does not exist", signature->purpose, name),
-			 errdetail("Its arguments must be (%s).", DescribeArguments(signature))));
+			 errmsg("%s \"%s\" does not exist", signatures[0]->purpose, name),
+			 errdetail("Its arguments must be %s.", DescribeAlternatives(signatures))));
 }
 
 /* Raises 22023 for a text that is no function's name. */
@@ -192,7 +212,7 @@ RefuseName(const AsynxSignature *signature, const char *name, const ErrorData *w
 
 /* Throws what looking a function up raised, as what it means here. */
 pg_noreturn static void
-RethrowLookup(const AsynxSignature *signature, const char *name)
+RethrowLookup(const AsynxSignature *const *signatures, const char *name)
 {
 	ErrorData  *error = CopyErrorData();
 
@@ -202,13 +222,13 @@ RethrowLookup(const AsynxSignature *signature, const char *name)
 		case ERRCODE_UNDEFINED_FUNCTION:
 		case ERRCODE_UNDEFINED_OBJECT:
 		case ERRCODE_UNDEFINED_SCHEMA:
-			RefuseMissing(signature, name);
+			RefuseMissing(signatures, name);
 			break;
 		case ERRCODE_INVALID_NAME:
 		case ERRCODE_SYNTAX_ERROR:
 		case ERRCODE_INVALID_TEXT_REPRESENTATION:
 		case ERRCODE_FEATURE_NOT_SUPPORTED: /* another database's */
-			RefuseName(signature, name, error);
+			RefuseName(signatures[0], name, error);
 			break;
 	}
 	ReThrowError(error);
@@ -221,13 +241,17 @@ FindBySignature(const char *signature)
 	return DatumGetObjectId(OidFunctionCall1(F_REGPROCEDUREIN, CStringGetDatum(signature)));
 }
 
-/* The function with that name and the arguments that are needed; InvalidOid if there is none. */
+/* The function with that name and the arguments of one of the signatures; InvalidOid if none is. */
 static Oid
-FindByPlainName(const char *name, const AsynxSignature *signature)
+FindByPlainName(const char *name, const AsynxSignature *const *signatures)
 {
 	List	   *names = textToQualifiedNameList(cstring_to_text(name));
+	Oid			function = InvalidOid;
+	int			i;
 
-	return LookupFuncName(names, signature->nargs, signature->argtypes, true);
+	for (i = 0; signatures[i] != NULL && !OidIsValid(function); i++)
+		function = LookupFuncName(names, signatures[i]->nargs, signatures[i]->argtypes, true);
+	return function;
 }
 
 /*
@@ -235,7 +259,7 @@ FindByPlainName(const char *name, const AsynxSignature *signature)
  * user.  Raises handler_missing, or 22023 for what cannot be a name.
  */
 static Oid
-FindFunction(const char *name, const AsynxSignature *signature)
+FindFunction(const char *name, const AsynxSignature *const *signatures)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	size_t		len = strlen(name);
@@ -244,17 +268,17 @@ FindFunction(const char *name, const AsynxSignature *signature)
 	PG_TRY();
 	{
 		function = len > 0 && name[len - 1] == ')' ?
-			FindBySignature(name) : FindByPlainName(name, signature);
+			FindBySignature(name) : FindByPlainName(name, signatures);
 	}
 	PG_CATCH();
 	{
 		MemoryContextSwitchTo(caller);
-		RethrowLookup(signature, name);
+		RethrowLookup(signatures, name);
 	}
 	PG_END_TRY();
 
 	if (!OidIsValid(function))
-		RefuseMissing(signature, name);
+		RefuseMissing(signatures, name);
 	return function;
 }
 
@@ -289,32 +313,46 @@ CheckDeclaration(Oid function, const char *name, const AsynxSignature *signature
 	FormData_pg_proc declared;
 
 	if (!HeapTupleIsValid(tuple))
-		RefuseMissing(signature, name);
+		RefuseMissing((const AsynxSignature *const[]) {signature, NULL}, name);
 	declared = *(Form_pg_proc) GETSTRUCT(tuple);
 	ReleaseSysCache(tuple);
 
 	if (declared.prokind != PROKIND_FUNCTION || declared.proretset)
 		Refuse(signature, name, "be a plain function that returns one value");
-	if (!IsResult(signature, getBaseType(declared.prorettype)))
+	if (signature->result != NULL && !IsResult(signature, getBaseType(declared.prorettype)))
 		Refuse(signature, name, psprintf("return %s", signature->result));
-	if (declared.provolatile != PROVOLATILE_IMMUTABLE)
+	if (signature->pure && declared.provolatile != PROVOLATILE_IMMUTABLE)
 		Refuse(signature, name, "be declared IMMUTABLE");
-	if (declared.proisstrict)
+	if (signature->pure && declared.proisstrict)
 		Refuse(signature, name, "not be declared STRICT");
 	if (isAnyTempNamespace(declared.pronamespace))
 		Refuse(signature, name, "not be temporary");
 }
 
-/* Raises handler_missing unless the arguments of the function found are those that are needed. */
-static void
-CheckArguments(Oid function, const char *given, const AsynxSignature *signature)
+/* Has the function the arguments of the signature? */
+static bool
+HasArguments(Oid function, const AsynxSignature *signature)
 {
 	Oid		   *types;
 	int			nargs;
 
 	(void) get_func_signature(function, &types, &nargs);
-	if (nargs != signature->nargs || memcmp(types, signature->argtypes, nargs * sizeof(Oid)) != 0)
-		RefuseMissing(signature, given);
+	return nargs == signature->nargs &&
+		memcmp(types, signature->argtypes, nargs * sizeof(Oid)) == 0;
+}
+
+/* Which of the signatures the function has; raises handler_missing if it has none of them. */
+static int
+FindSignature(Oid function, const char *given, const AsynxSignature *const *signatures)
+{
+	int			i;
+
+	for (i = 0; signatures[i] != NULL; i++)
+	{
+		if (HasArguments(function, signatures[i]))
+			return i;
+	}
+	RefuseMissing(signatures, given);
 }
 
 /* The role that owns the function. */
@@ -333,33 +371,50 @@ OwnerOf(Oid function)
 
 /*
  * Finds a function for the one who registers it, by a name ("app.f") or a
- * signature ("app.f(jsonb, jsonb)"); "found" gets what is to be stored.
+ * signature ("app.f(jsonb, jsonb)"); "found" gets what is to be stored.  The
+ * function may have one of several signatures, of which the list ends with NULL;
+ * returns which one it has.
  *
  * Raises handler_missing, 22023 for what cannot be a name, 42P17 if it is not
  * declared as needed, or 42501 unless the current user has the privileges of its owner.
  */
-void
-asynx_handler_find(const char *given, const AsynxSignature *signature, AsynxFunction *found)
+int
+asynx_handler_find(const char *given, const AsynxSignature *const *signatures,
+				   AsynxFunction *found)
 {
-	Oid			function = FindFunction(given, signature);
+	Oid			function = FindFunction(given, signatures);
+	int			which = FindSignature(function, given, signatures);
 	Oid			owner;
-
-	CheckArguments(function, given, signature);
 
 	owner = OwnerOf(function);
 	if (!has_privs_of_role(GetUserId(), owner))
 		aclcheck_error(ACLCHECK_NOT_OWNER, OBJECT_FUNCTION, given);
-	CheckDeclaration(function, given, signature);
+	CheckDeclaration(function, given, signatures[which]);
 
 	found->name = format_procedure_qualified(function);
 	found->owner = GetUserNameFromId(owner, false);
+	return which;
+}
+
+/* Raises 22023 if two functions that belong together belong to different roles. */
+void
+asynx_handler_check_owner(const AsynxFunction *function, const AsynxFunction *other)
+{
+	if (strcmp(function->owner, other->owner) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("functions \"%s\" and \"%s\" belong to different roles",
+						function->name, other->name),
+				 errdetail("The first belongs to \"%s\", the second to \"%s\".",
+						   function->owner, other->owner)));
 }
 
 /* Looks the function and its owner up; raises handler_missing. */
 static void
 Resolve(Resolved *resolved, const AsynxFunction *function, const AsynxSignature *signature)
 {
-	resolved->function = FindFunction(function->name, signature);
+	resolved->function = FindFunction(function->name,
+									  (const AsynxSignature *const[]) {signature, NULL});
 	resolved->role = get_role_oid(function->owner, true);
 	if (!OidIsValid(resolved->role))
 		ereport(ERROR,
@@ -510,7 +565,7 @@ Rethrow(const AsynxCall *call)
 	ErrorData  *error = CopyErrorData();
 
 	FlushErrorState();
-	if (!PassesUnchanged(error))
+	if (call->explain != NULL && !PassesUnchanged(error))
 		call->explain(call, error);
 	ReThrowError(error);
 }
@@ -560,6 +615,80 @@ void
 asynx_handler_run(AsynxCall *call)
 {
 	RunGuarded(Find(call->function, call->signature), call);
+}
+
+/* Raises an error if the function ended by itself, but late, or although it was cancelled. */
+static void
+CheckInTime(const AsynxCall *call)
+{
+	if (call->timed_out)
+		ereport(ERROR,
+				(errcode(ERRCODE_QUERY_CANCELED),
+				 errmsg("function \"%s\" ran longer than its timeout", call->function->name)));
+}
+
+/* Runs the function, and raises an error if it takes longer than its timeout. */
+void
+asynx_handler_run_in_time(AsynxCall *call)
+{
+	AsynxDeadline deadline;
+
+	if (call->timeout == 0)
+	{
+		asynx_handler_run(call);
+		return;
+	}
+
+	asynx_deadline_set(&deadline, call->timeout);
+	PG_TRY();
+	{
+		asynx_handler_run(call);
+	}
+	PG_FINALLY();
+	{
+		call->timed_out = asynx_deadline_clear(&deadline);
+	}
+	PG_END_TRY();
+	CheckInTime(call);
+}
+
+/* A unit of work: runs the function under a snapshot of its own. */
+static void
+RunOnce(void *arg)
+{
+	PushActiveSnapshot(GetTransactionSnapshot());
+	asynx_handler_run_in_time((AsynxCall *) arg);
+	PopActiveSnapshot();
+}
+
+/* Error filter: is it the function's, and not a cancel, or the end of the session? */
+static bool
+IsItsOwn(const ErrorData *error, void *arg)
+{
+	return ((AsynxCall *) arg)->timed_out ||
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_OPERATOR_INTERVENTION;
+}
+
+/*
+ * Runs the function in a subtransaction, and no longer than its timeout.  Returns
+ * what it raised, with its effects undone, or NULL; raises nothing but what ends the
+ * statement or the session.
+ */
+ErrorData *
+asynx_handler_attempt(AsynxCall *call)
+{
+	ErrorData  *error;
+
+	call->timed_out = false;
+	error = asynx_query_attempt(RunOnce, IsItsOwn, call);
+	if (error != NULL && call->timed_out)
+	{
+		error->sqlerrcode = ERRCODE_QUERY_CANCELED;
+		error->message = psprintf("function \"%s\" ran longer than its timeout",
+								  call->function->name);
+		error->detail = error->hint = NULL;
+	}
+	return error;
 }
 
 /* Does something with the result of a call; what that raises is explained as the function's. */

@@ -18,7 +18,8 @@ typedef struct AsynxSignature
 	int			nargs;			/* how many of argtypes count */
 	Oid			argtypes[ASYNX_HANDLER_MAX_ARGS];
 	Oid			results[ASYNX_HANDLER_MAX_RESULTS]; /* may return one of them; then InvalidOid */
-	const char *result;			/* the same for messages: "jsonb" */
+	const char *result;			/* the same for messages: "jsonb"; NULL: any result will do */
+	bool		pure;			/* must it be IMMUTABLE, and not STRICT? */
 } AsynxSignature;
 
 /* A function as it is stored. */
@@ -35,9 +36,12 @@ typedef struct AsynxCall
 	const AsynxSignature *signature;
 	NullableDatum args[ASYNX_HANDLER_MAX_ARGS];
 
-	/* Rewrites what the function raised into what the caller gets to see. */
+	/* Rewrites what the function raised into what the caller gets to see; NULL: as it is. */
 	void		(*explain) (const struct AsynxCall *call, ErrorData *error);
 	void	   *arg;			/* for explain */
+
+	int64		timeout;		/* in milliseconds, 0 for none; not for asynx_handler_run() */
+	bool		timed_out;		/* did it run longer? */
 
 	NullableDatum result;
 	Oid			result_type;	/* one of the signature's results */
@@ -47,11 +51,14 @@ typedef struct AsynxCall
 typedef void (*AsynxHandlerWork) (void *arg);
 
 /* Runs as the caller, outside of a query scope. */
-extern void asynx_handler_find(const char *given, const AsynxSignature *signature,
+extern int	asynx_handler_find(const char *given, const AsynxSignature *const *signatures,
 							   AsynxFunction *found);
+extern void asynx_handler_check_owner(const AsynxFunction *function, const AsynxFunction *other);
 
 /* Runs within a query scope, under an active snapshot. */
 extern void asynx_handler_run(AsynxCall *call);
+extern void asynx_handler_run_in_time(AsynxCall *call);
+extern ErrorData *asynx_handler_attempt(AsynxCall *call);
 extern void asynx_handler_blame(const AsynxCall *call, AsynxHandlerWork work, void *arg);
 
 extern char *asynx_handler_cause(const ErrorData *error);

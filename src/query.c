@@ -22,8 +22,9 @@
  *	  asynx_query_write() takes a new snapshot for its statement, as every
  *	  statement of a client does.
  *
- * 5. asynx_query_attempt() runs statements in a subtransaction, so that a version
- *	  that somebody else took first does not cost the transaction.
+ * 5. asynx_query_attempt() runs something in a subtransaction, so that a version
+ *	  that somebody else took first, or a function that fails, does not cost the
+ *	  transaction.
  */
 #include "asynx.h"
 
@@ -366,21 +367,22 @@ asynx_query_write(AsynxQuery *query, const Datum *values, const char *nulls,
 	return SPI_processed;
 }
 
-/* Is it the violation of a unique index of the event table? */
-static bool
-IsTaken(const ErrorData *error)
+/* Error filter: is it the violation of a unique index of the event table? */
+bool
+asynx_query_is_taken(const ErrorData *error, void *arg)
 {
+	(void) arg;
 	return error->sqlerrcode == ERRCODE_UNIQUE_VIOLATION &&
 		error->schema_name != NULL && strcmp(error->schema_name, ASYNX_SCHEMA) == 0 &&
 		error->table_name != NULL && strcmp(error->table_name, "events") == 0;
 }
 
 /*
- * Runs "work", which may write, in a subtransaction.  If it violates a unique index
- * of the event table it is undone, and the error is the result; else NULL.
+ * Runs "work", which may write, in a subtransaction.  If it raises an error that is
+ * wanted, it is undone, and the error is the result; else NULL.
  */
 ErrorData *
-asynx_query_attempt(AsynxWork work, void *arg)
+asynx_query_attempt(AsynxWork work, AsynxErrorFilter wanted, void *arg)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	ResourceOwner owner = CurrentResourceOwner;
@@ -402,7 +404,7 @@ asynx_query_attempt(AsynxWork work, void *arg)
 		MemoryContextSwitchTo(caller);
 		CurrentResourceOwner = owner;
 
-		if (!IsTaken(error))
+		if (!wanted(error, arg))
 			ReThrowError(error);
 	}
 	PG_END_TRY();

@@ -13,7 +13,7 @@
 #include "fmgr.h"
 #include "identity.h"
 
-#define ASYNX_QUERY_MAX_ARGS 12
+#define ASYNX_QUERY_MAX_ARGS 13
 
 /* Marks a statement as asynx's own, see PlanOwn() in query.c. */
 #define ASYNX_SQL_MARK "/*asynx*/ "
@@ -41,8 +41,9 @@ typedef struct AsynxQueryScope
  */
 typedef bool (*AsynxRowFunction) (TupleTableSlot *slot, void *arg);
 
-/* What asynx_query_attempt() runs. */
+/* What asynx_query_attempt() runs, and whether it is to return an error or throw it on. */
 typedef void (*AsynxWork) (void *arg);
+typedef bool (*AsynxErrorFilter) (const ErrorData *error, void *arg);
 
 extern void asynx_query_init(void);
 extern void asynx_query_begin(AsynxQueryScope *scope);
@@ -55,7 +56,8 @@ extern uint64 asynx_query_read(AsynxQuery *query, const Datum *values, const cha
 extern uint64 asynx_query_write(AsynxQuery *query, const Datum *values, const char *nulls,
 								AsynxRowFunction row, void *arg);
 
-extern ErrorData *asynx_query_attempt(AsynxWork work, void *arg);
+extern ErrorData *asynx_query_attempt(AsynxWork work, AsynxErrorFilter wanted, void *arg);
+extern bool asynx_query_is_taken(const ErrorData *error, void *arg);
 extern void asynx_query_read_into(AsynxQuery *query, const Datum *values, const char *nulls,
 								  FunctionCallInfo fcinfo);
 

@@ -13,18 +13,22 @@
  * (upcast.c).
  *
  * A snapshot is usable if the very event it was taken at, known by its
- * position, is still stored, and if its schema version is the type's.
+ * position, is still stored, if its schema version is the type's, and if it can
+ * be read: what is damaged on disk is told to the hooks (hook.c), and the fold
+ * begins without it.
  *
  * Folding never writes; who leaves snapshots is told in snapshot.c.
  */
 #include "asynx.h"
 
+#include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "doc.h"
 #include "errors.h"
 #include "event.h"
 #include "funcapi.h"
+#include "hook.h"
 #include "patch.h"
 #include "query.h"
 #include "replay.h"
@@ -287,6 +291,15 @@ EndFold(Fold *fold)
 	MemoryContextDelete(fold->scratch);
 }
 
+/* A copy of a value as it is stored: compressed, or a pointer to where it is. */
+static void *
+CopyStored(Datum value)
+{
+	Size		size = VARSIZE_ANY(DatumGetPointer(value));
+
+	return memcpy(palloc(size), DatumGetPointer(value), size);
+}
+
 /* Row function of SelectStart. */
 static bool
 GetStart(TupleTableSlot *slot, void *arg)
@@ -308,8 +321,65 @@ GetStart(TupleTableSlot *slot, void *arg)
 		return false;
 	aggregate->version = aggregate->snapshot_version = DatumGetInt64(value);
 	aggregate->position = DatumGetInt64(slot_getattr(slot, 6, &isnull));
-	aggregate->state = DatumGetJsonbPCopy(slot_getattr(slot, 7, &isnull));
+	aggregate->state = CopyStored(slot_getattr(slot, 7, &isnull));
 	return false;
+}
+
+/* Unit of work: reads the snapshot's state from where it is stored. */
+static void
+ReadState(void *arg)
+{
+	AsynxAggregate *aggregate = (AsynxAggregate *) arg;
+
+	aggregate->state = DatumGetJsonbP(PointerGetDatum(aggregate->state));
+}
+
+/* Error filter: is what is stored damaged, or cannot be had from the disk? */
+static bool
+IsDamage(const ErrorData *error, void *arg)
+{
+	int			category = ERRCODE_TO_CATEGORY(error->sqlerrcode);
+
+	(void) arg;
+	return category == ERRCODE_INTERNAL_ERROR || category == ERRCODE_SYSTEM_ERROR;
+}
+
+/* Goes on without the snapshot, and tells it. */
+static void
+IgnoreSnapshot(const text *aggregate_id, AsynxAggregate *aggregate, const ErrorData *error)
+{
+	aggregate->version = aggregate->position = aggregate->snapshot_version = 0;
+	aggregate->state = NULL;
+	aggregate->damaged = true;
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("the snapshot of aggregate \"%s\" cannot be read",
+					text_to_cstring(aggregate_id)),
+			 errdetail("The server says: %s.", error->message)));
+	asynx_hooks_tell_corruption(aggregate_id, error);
+}
+
+/*
+ * Reads the snapshot's state, if it is not in the row itself.  In a parallel query
+ * there are no subtransactions, and damage is an error.
+ */
+static void
+FetchState(const text *aggregate_id, AsynxAggregate *aggregate)
+{
+	ErrorData  *error = NULL;
+
+	if (VARATT_IS_EXTERNAL(aggregate->state) || VARATT_IS_COMPRESSED(aggregate->state))
+	{
+		if (IsInParallelMode())
+			ReadState(aggregate);
+		else
+			error = asynx_query_attempt(ReadState, IsDamage, aggregate);
+	}
+	else
+		ReadState(aggregate);
+
+	if (error != NULL)
+		IgnoreSnapshot(aggregate_id, aggregate, error);
 }
 
 /* Finds where the fold up to "to_version" begins; false if the aggregate does not exist. */
@@ -320,6 +390,8 @@ FindStart(const text *aggregate_id, int64 to_version, AsynxAggregate *aggregate)
 
 	memset(aggregate, 0, sizeof(*aggregate));
 	(void) asynx_query_read(&SelectStart, values, NULL, GetStart, aggregate);
+	if (aggregate->state != NULL)
+		FetchState(aggregate_id, aggregate);
 	return aggregate->exists;
 }
 
@@ -352,11 +424,14 @@ asynx_replay_aggregate(const text *aggregate_id, int64 to_version, AsynxAggregat
 		FoldOn(aggregate_id, to_version, aggregate);
 }
 
-/* Brings an aggregate that somebody knew at a version to its last one. */
+/*
+ * Brings an aggregate that somebody knew at a version on to "to_version", or to its
+ * last version if that is lower.
+ */
 void
-asynx_replay_onward(const text *aggregate_id, AsynxAggregate *aggregate)
+asynx_replay_onward(const text *aggregate_id, int64 to_version, AsynxAggregate *aggregate)
 {
-	FoldOn(aggregate_id, ASYNX_REPLAY_ALL, aggregate);
+	FoldOn(aggregate_id, to_version, aggregate);
 }
 
 /*

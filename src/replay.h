@@ -20,6 +20,7 @@ typedef struct AsynxAggregate
 	int64		position;		/* of the event at that version */
 	Jsonb	   *state;			/* NULL before the first event */
 	int64		snapshot_version;	/* the snapshot that the fold began with, 0 for none */
+	bool		damaged;		/* was there a snapshot that could not be read? */
 	bool		upcast;			/* did the fold meet events of older schema versions? */
 	AsynxUpcasters upcasters;	/* what they were brought up with */
 } AsynxAggregate;
@@ -30,7 +31,8 @@ typedef struct AsynxAggregate
 /* These run within a query scope, under the active snapshot. */
 extern void asynx_replay_aggregate(const text *aggregate_id, int64 to_version,
 								   AsynxAggregate *aggregate);
-extern void asynx_replay_onward(const text *aggregate_id, AsynxAggregate *aggregate);
+extern void asynx_replay_onward(const text *aggregate_id, int64 to_version,
+								AsynxAggregate *aggregate);
 extern void asynx_replay_aggregate_at(const text *aggregate_id, int64 version,
 									  AsynxAggregate *aggregate);
 pg_noreturn extern void asynx_replay_refuse_unknown(const text *aggregate_id);

@@ -230,7 +230,8 @@ ReadSending(const AsynxValue *element, Sending *sending)
 		asynx_element_refuse("command", "given");
 	if (sending->write.aggregate_id == NULL)
 		asynx_element_refuse("aggregate_id", "given");
-	asynx_check_command_name(VARDATA_ANY(sending->command), VARSIZE_ANY_EXHDR(sending->command));
+	asynx_check_name("command name", VARDATA_ANY(sending->command),
+					 VARSIZE_ANY_EXHDR(sending->command));
 	asynx_check_aggregate_id(VARDATA_ANY(sending->write.aggregate_id),
 							 VARSIZE_ANY_EXHDR(sending->write.aggregate_id));
 	if (sending->payload == NULL)

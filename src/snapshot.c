@@ -173,7 +173,7 @@ asynx_get(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
 	PopActiveSnapshot();
-	if (aggregate.upcast)
+	if (aggregate.upcast || aggregate.damaged)
 		asynx_snapshot_offer(aggregate_id, &aggregate);
 	asynx_query_end(&scope);
 
@@ -196,7 +196,8 @@ asynx_preload(PG_FUNCTION_ARGS)
 	PushActiveSnapshot(GetTransactionSnapshot());
 	asynx_replay_aggregate(aggregate_id, ASYNX_REPLAY_ALL, &aggregate);
 	PopActiveSnapshot();
-	if (aggregate.exists && (aggregate.upcast || aggregate.version > aggregate.snapshot_version))
+	if (aggregate.exists && (aggregate.upcast || aggregate.damaged ||
+							 aggregate.version > aggregate.snapshot_version))
 		asynx_snapshot_offer(aggregate_id, &aggregate);
 	asynx_query_end(&scope);
 

@@ -1,8 +1,8 @@
 /*
  * store.c
- *	  Writes to the log: append().
+ *	  Writes to the log: how an event is appended.
  *
- * 1. append() takes no lock but the event table's, as any INSERT does; the
+ * 1. An append takes no lock but the event table's, as any INSERT does; the
  *	  primary key (aggregate_id, version) decides who wins.  The INSERT selects
  *	  from version - 1, so the position is drawn in the statement whose snapshot
  *	  saw the predecessor.
@@ -529,57 +529,22 @@ asynx_store_try_append(const AsynxAppend *request, AsynxStoredEvent *stored)
 }
 
 /*
- * Appends an event, or finds the one that the request repeats; "stored" gets
- * it.  Raises version_conflict, version_gap, 22023 or 40001.  The caller has
- * checked the patch.
+ * Appends an event and returns true, or finds the one that the request repeats;
+ * "stored" gets it.  Raises version_conflict, version_gap, 22023 or 40001.  The
+ * caller has checked the patch.
  */
-void
+bool
 asynx_store_append(const AsynxAppend *request, AsynxStoredEvent *stored)
 {
 	int			attempt;
 
 	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
 	{
-		if (asynx_store_try_append(request, stored) || ExplainRefusal(request, stored))
-			return;
+		if (asynx_store_try_append(request, stored))
+			return true;
+		if (ExplainRefusal(request, stored))
+			return false;
 		CHECK_FOR_INTERRUPTS();
 	}
 	asynx_store_refuse_attempts(request->aggregate_id);
-}
-
-PG_FUNCTION_INFO_V1(asynx_append);
-
-/* asynx.append(...) returns asynx.stored_event */
-Datum
-asynx_append(PG_FUNCTION_ARGS)
-{
-	AsynxQueryScope scope;
-	AsynxStoredEvent stored;
-	TimestampTz occurred_at;
-	AsynxAppend request = {
-		.aggregate_id = asynx_arg_aggregate_id(fcinfo, 0),
-		.version = asynx_arg_bigint(fcinfo, 1, "version", 1),
-		.event_name = asynx_arg_event_name(fcinfo, 2),
-		.patch = asynx_arg_jsonb(fcinfo, 3, "patch"),
-		.aggregate_type = asynx_arg_type_name_or_null(fcinfo, 4),
-		.metadata = asynx_arg_jsonb_or_null(fcinfo, 5),
-		.id = asynx_arg_uuid_or_null(fcinfo, 6),
-	};
-
-	if (!PG_ARGISNULL(7))
-	{
-		occurred_at = PG_GETARG_TIMESTAMPTZ(7);
-		asynx_check_occurred_at(occurred_at);
-		request.occurred_at = &occurred_at;
-	}
-	if (!PG_ARGISNULL(8))
-		request.schema_version = asynx_arg_int(fcinfo, 8, "schema_version", 1);
-
-	asynx_patch_check(request.patch);
-
-	asynx_query_begin_write(&scope, "asynx.append()");
-	asynx_store_append(&request, &stored);
-	asynx_query_end(&scope);
-
-	PG_RETURN_DATUM(asynx_stored_event_datum(fcinfo, &stored));
 }

@@ -1,6 +1,6 @@
 /*
  * store.h
- *	  Writing to the log: append.
+ *	  Writing to the log.
  */
 #ifndef ASYNX_STORE_H
 #define ASYNX_STORE_H
@@ -25,7 +25,7 @@ typedef struct AsynxAppend
 #define ASYNX_APPEND_ATTEMPTS 100
 
 /* These run within a query scope that writes. */
-extern void asynx_store_append(const AsynxAppend *request, AsynxStoredEvent *stored);
+extern bool asynx_store_append(const AsynxAppend *request, AsynxStoredEvent *stored);
 extern bool asynx_store_try_append(const AsynxAppend *request, AsynxStoredEvent *stored);
 
 /* These read, within any query scope, under the active snapshot. */

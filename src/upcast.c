@@ -45,6 +45,7 @@ static const AsynxSignature UpcasterSignature = {
 	.argtypes = {TEXTOID, JSONBOID},
 	.results = {JSONBOID},
 	.result = "jsonb",
+	.pure = true,
 };
 
 static AsynxQuery SelectUpcasters = {
@@ -283,7 +284,9 @@ asynx_create_upcaster(PG_FUNCTION_ARGS)
 				 errmsg("upcaster of aggregate type \"%s\" has no function",
 						text_to_cstring(type)),
 				 errdetail("\"function\" must not be null.")));
-	asynx_handler_find(text_to_cstring(PG_GETARG_TEXT_PP(2)), &UpcasterSignature, &function);
+	(void) asynx_handler_find(text_to_cstring(PG_GETARG_TEXT_PP(2)),
+							  (const AsynxSignature *const[]) {&UpcasterSignature, NULL},
+							  &function);
 
 	values[0] = PointerGetDatum(type);
 	values[1] = Int32GetDatum(from_version);

@@ -167,21 +167,21 @@ COMMENT ON TABLE asynx.commands IS
   'Named pairs of functions: validate rejects a command, emit computes the new state.';
 COMMENT ON COLUMN asynx.commands.owner IS 'Role that owns the functions and as which they run.';
 
-CREATE FUNCTION asynx.command_changed() RETURNS trigger
-  AS 'MODULE_PATHNAME', 'asynx_command_changed'
+CREATE FUNCTION asynx.definition_changed() RETURNS trigger
+  AS 'MODULE_PATHNAME', 'asynx_definition_changed'
   LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION asynx.command_changed() IS
-  'Trigger: tells all sessions that what they know of commands is out of date.';
-REVOKE ALL ON FUNCTION asynx.command_changed() FROM PUBLIC;
+COMMENT ON FUNCTION asynx.definition_changed() IS
+  'Trigger: tells all sessions that what they know of commands or subscriptions is out of date.';
+REVOKE ALL ON FUNCTION asynx.definition_changed() FROM PUBLIC;
 
 -- always, as for types
 CREATE TRIGGER command_changed AFTER INSERT OR UPDATE OR DELETE ON asynx.commands
-  FOR EACH ROW EXECUTE FUNCTION asynx.command_changed();
+  FOR EACH ROW EXECUTE FUNCTION asynx.definition_changed();
 ALTER TABLE asynx.commands ENABLE ALWAYS TRIGGER command_changed;
 COMMENT ON TRIGGER command_changed ON asynx.commands IS
   'Tells all sessions that a command was created or dropped.';
 CREATE TRIGGER commands_truncated AFTER TRUNCATE ON asynx.commands
-  FOR EACH STATEMENT EXECUTE FUNCTION asynx.command_changed();
+  FOR EACH STATEMENT EXECUTE FUNCTION asynx.definition_changed();
 ALTER TABLE asynx.commands ENABLE ALWAYS TRIGGER commands_truncated;
 COMMENT ON TRIGGER commands_truncated ON asynx.commands IS
   'Tells all sessions that the commands are gone.';
@@ -208,6 +208,18 @@ CREATE TABLE asynx.subscriptions (
 COMMENT ON TABLE asynx.subscriptions IS
   'Durable, named readers of the feed, and hooks.';
 COMMENT ON COLUMN asynx.subscriptions.owner IS 'Role that owns the functions and as which they run.';
+
+-- always, as for types
+CREATE TRIGGER subscription_changed AFTER INSERT OR UPDATE OR DELETE ON asynx.subscriptions
+  FOR EACH ROW EXECUTE FUNCTION asynx.definition_changed();
+ALTER TABLE asynx.subscriptions ENABLE ALWAYS TRIGGER subscription_changed;
+COMMENT ON TRIGGER subscription_changed ON asynx.subscriptions IS
+  'Tells all sessions that a subscription or a hook was created, altered or dropped.';
+CREATE TRIGGER subscriptions_truncated AFTER TRUNCATE ON asynx.subscriptions
+  FOR EACH STATEMENT EXECUTE FUNCTION asynx.definition_changed();
+ALTER TABLE asynx.subscriptions ENABLE ALWAYS TRIGGER subscriptions_truncated;
+COMMENT ON TRIGGER subscriptions_truncated ON asynx.subscriptions IS
+  'Tells all sessions that the subscriptions and hooks are gone.';
 
 CREATE TABLE asynx.checkpoints (
   subscription   text COLLATE "C",
@@ -238,10 +250,15 @@ CREATE TABLE asynx.tombstones (
   position       bigint PRIMARY KEY,
   aggregate_id   text COLLATE "C" NOT NULL,
   aggregate_type text COLLATE "C" NOT NULL,
-  forgotten_at   timestamptz NOT NULL
+  forgotten_at   timestamptz NOT NULL,
+  id             uuid NOT NULL,
+  version        bigint NOT NULL,
+  schema_version integer NOT NULL
 );
 COMMENT ON TABLE asynx.tombstones IS
   'What remains of a forgotten aggregate in the feed, without any state.';
+COMMENT ON COLUMN asynx.tombstones.id IS 'Of the event that the feed tells of it.';
+COMMENT ON COLUMN asynx.tombstones.version IS 'The one after the last that there was.';
 CREATE INDEX tombstones_aggregate ON asynx.tombstones (aggregate_id);
 COMMENT ON INDEX asynx.tombstones_aggregate IS
   'Lets an append notice that its aggregate was forgotten meanwhile.';

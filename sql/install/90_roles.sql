@@ -89,6 +89,16 @@ GRANT EXECUTE ON FUNCTION
   asynx.drop_command(text),
   asynx.create_upcaster(text, integer, text),
   asynx.drop_upcaster(text, integer),
+  asynx.subscribe(text, text, text, text, interval, text, text, bigint, integer, integer,
+                  interval, text),
+  asynx.unsubscribe(text),
+  asynx.on_forget(text),
+  asynx.on_panic(text),
+  asynx.on_timeout(text),
+  asynx.on_publish_error(text),
+  asynx.on_corruption(text),
+  asynx.forget(text),
+  asynx.purge_tombstones(timestamptz),
   asynx.resume()
   TO asynx_admin;
 GRANT SELECT ON

@@ -1,0 +1,187 @@
+/*
+ * hook.c
+ *	  Tells the user's hooks what befell others.
+ *
+ * A hook is told of what has happened anyway, so its own failure changes nothing:
+ * it runs in a subtransaction, and what it raises is a warning.  Only on_forget
+ * hooks are asked: what they raise stops the forget.
+ *
+ * Errors reach a hook as an object with the members "sqlstate" and "message", and
+ * "subscription" where there is one.
+ */
+#include "asynx.h"
+
+#include "errors.h"
+#include "hook.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+
+/* Adds a member to the object that is being built. */
+static void
+AddMember(JsonbParseState **state, const char *name, const char *value)
+{
+	JsonbValue	key = {.type = jbvString};
+	JsonbValue	string = {.type = jbvString};
+
+	key.val.string.val = unconstify(char *, name);
+	key.val.string.len = strlen(name);
+	string.val.string.val = unconstify(char *, value);
+	string.val.string.len = strlen(value);
+	(void) pushJsonbValue(state, WJB_KEY, &key);
+	(void) pushJsonbValue(state, WJB_VALUE, &string);
+}
+
+/* The error as hooks get it; "subscription" may be NULL. */
+static Jsonb *
+ErrorObject(const char *subscription, const ErrorData *error)
+{
+	JsonbParseState *state = NULL;
+
+	(void) pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
+	AddMember(&state, "sqlstate", unpack_sql_state(error->sqlerrcode));
+	AddMember(&state, "message", error->message);
+	if (subscription != NULL)
+		AddMember(&state, "subscription", subscription);
+	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+}
+
+/* The array of one element. */
+static Datum
+ArrayOf(Datum element, Oid type)
+{
+	return PointerGetDatum(construct_array(&element, 1, type, -1, false, TYPALIGN_DOUBLE));
+}
+
+/* Fills in the first argument of a call for an event. */
+void
+asynx_hooks_set_event(AsynxCall *call, AsynxForm form, const AsynxEnvelope *envelope)
+{
+	Oid			type;
+	Datum		composite;
+	bool		array = (form == ASYNX_TAKES_EVENTS || form == ASYNX_TAKES_STOREDS);
+
+	call->signature = asynx_subscription_signature(form);
+	type = call->signature->argtypes[0];
+	if (array)
+		type = get_element_type(type);
+
+	if (form == ASYNX_TAKES_STORED || form == ASYNX_TAKES_STOREDS)
+		composite = asynx_stored_event_form(type, envelope->event);
+	else
+		composite = asynx_event_form(type, envelope->event, envelope->aggregate,
+									 envelope->previous);
+	call->args[0].value = array ? ArrayOf(composite, type) : composite;
+	call->args[0].isnull = false;
+}
+
+/* Runs a hook whose failure is only told. */
+static void
+Tell(const AsynxSubscription *hook, AsynxCall *call)
+{
+	ErrorData  *error;
+
+	call->function = &hook->handler.function;
+	call->timeout = hook->milliseconds;
+	error = asynx_handler_attempt(call);
+	if (error != NULL)
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("hook \"%s\" failed", hook->name),
+				 errdetail("It raised %s.", asynx_handler_cause(error))));
+}
+
+/* Tells that a function of the subscription failed with an event. */
+void
+asynx_hooks_tell_failure(const AsynxSubscription *subscription, const AsynxEnvelope *envelope,
+						 const ErrorData *error)
+{
+	const List *hooks = asynx_subscriptions_hooks(ASYNX_ON_PANIC);
+	const ListCell *cell;
+
+	foreach(cell, hooks)
+	{
+		AsynxCall	call = {.function = NULL};
+
+		asynx_hooks_set_event(&call, ASYNX_TAKES_ERROR, envelope);
+		call.args[1].value = JsonbPGetDatum(ErrorObject(subscription->name, error));
+		Tell(lfirst(cell), &call);
+	}
+}
+
+/* Tells that a function of the subscription was too slow with an event. */
+void
+asynx_hooks_tell_timeout(const AsynxSubscription *subscription, const AsynxEnvelope *envelope)
+{
+	const List *hooks = asynx_subscriptions_hooks(ASYNX_ON_TIMEOUT);
+	const ListCell *cell;
+
+	foreach(cell, hooks)
+	{
+		AsynxCall	call = {.function = NULL};
+
+		asynx_hooks_set_event(&call, ASYNX_TAKES_TIMEOUT, envelope);
+		call.args[1].value = IntervalPGetDatum(subscription->timeout);
+		Tell(lfirst(cell), &call);
+	}
+}
+
+/* Tells that the snapshot of an aggregate cannot be read. */
+void
+asynx_hooks_tell_corruption(const text *aggregate_id, const ErrorData *error)
+{
+	const List *hooks = asynx_subscriptions_hooks(ASYNX_ON_CORRUPTION);
+	const ListCell *cell;
+
+	foreach(cell, hooks)
+	{
+		AsynxCall	call = {
+			.signature = asynx_subscription_signature(ASYNX_TAKES_ID),
+			.args = {
+				{PointerGetDatum(aggregate_id), false},
+				{JsonbPGetDatum(ErrorObject(NULL, error)), false}
+			},
+		};
+
+		Tell(lfirst(cell), &call);
+	}
+}
+
+/* Makes of what a hook raised the end of the forget. */
+static void
+ExplainVeto(const AsynxCall *call, ErrorData *error)
+{
+	const AsynxEnvelope *envelope = call->arg;
+
+	error->detail = psprintf("Hook \"%s\" raised %s", call->function->name,
+							 asynx_handler_cause(error));
+	error->message = psprintf("aggregate \"%s\" was not forgotten",
+							  text_to_cstring(envelope->event->aggregate_id));
+	error->hint = NULL;
+	error->sqlerrcode = ERRCODE_ASYNX_FORGET_FAILED;
+}
+
+/* Asks whether an aggregate may be forgotten; raises forget_failed if a hook speaks against it. */
+void
+asynx_hooks_ask_forget(const AsynxEnvelope *envelope)
+{
+	const List *hooks = asynx_subscriptions_hooks(ASYNX_ON_FORGET);
+	const ListCell *cell;
+
+	foreach(cell, hooks)
+	{
+		const AsynxSubscription *hook = lfirst(cell);
+		AsynxCall	call = {
+			.function = &hook->handler.function,
+			.explain = ExplainVeto,
+			.arg = unconstify(AsynxEnvelope *, envelope),
+		};
+
+		asynx_hooks_set_event(&call, ASYNX_TAKES_EVENT, envelope);
+		PushActiveSnapshot(GetTransactionSnapshot());
+		asynx_handler_run(&call);
+		PopActiveSnapshot();
+	}
+}
