@@ -83,6 +83,7 @@ REGRESS = \
 	forget \
 	guard \
 	hijack \
+	inline \
 	json_diff \
 	json_limits \
 	json_patch \

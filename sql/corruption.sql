@@ -31,7 +31,7 @@ SET client_min_messages = error;
 -- get: a cold fold with the same answer, and a new snapshot.
 CALL corruption_app.damage();
 VACUUM :toast;
-SELECT state FROM asynx.snapshots WHERE aggregate_id = 'corruption-1';
+DO $$ BEGIN PERFORM state::text FROM asynx.snapshots; EXCEPTION WHEN data_corrupted THEN RAISE EXCEPTION 'cannot be read'; END $$;
 SELECT length(asynx.get('corruption-1') ->> 'long');
 SELECT aggregate_id, error ->> 'sqlstate' AS sqlstate, error ->> 'message' LIKE 'missing chunk%' AS message FROM corruption_app.told;
 SELECT version, length(state ->> 'long') FROM asynx.get_snapshot('corruption-1');

@@ -137,7 +137,10 @@ NeedStates(Delivery *delivery, AsynxForm form)
 	return asynx_query_attempt(Fold, IsFoldFailure, delivery);
 }
 
-/* Gives the event to a function; NULL, or why it could not handle it.  "late" says if it was slow. */
+/*
+ * Gives the event to a function; NULL, or why it could not handle it.  "late" tells
+ * whether it was too slow.
+ */
 static ErrorData *
 Attempt(const AsynxSubscription *subscription, const AsynxTaker *taker, Delivery *delivery,
 		bool *late)

@@ -266,7 +266,8 @@ CheckMode(const text *mode)
 {
 	if (asynx_text_is(mode, asynx_subscription_mode_name(ASYNX_INLINE)))
 		return;
-	if (asynx_text_is(mode, "async") || asynx_text_is(mode, "channel") || asynx_text_is(mode, "pull"))
+	if (asynx_text_is(mode, "async") || asynx_text_is(mode, "channel") ||
+		asynx_text_is(mode, "pull"))
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("mode \"%s\" is not supported by this version of asynx",
@@ -359,7 +360,8 @@ Hook(FunctionCallInfo fcinfo, AsynxMode mode)
 
 	CheckGiven(fcinfo, 0, "handler");
 	(void) asynx_handler_find(text_to_cstring(PG_GETARG_TEXT_PP(0)), forms, &handler);
-	row.name = cstring_to_text(psprintf("%s: %s", asynx_subscription_mode_name(mode), handler.name));
+	row.name = cstring_to_text(psprintf("%s: %s", asynx_subscription_mode_name(mode),
+										handler.name));
 	row.handler = cstring_to_text(handler.name);
 	row.owner = cstring_to_text(handler.owner);
 	Store(&row);
@@ -456,7 +458,7 @@ asynx_on_publish_error(PG_FUNCTION_ARGS)
 	return Hook(fcinfo, ASYNX_ON_PUBLISH_ERROR);
 }
 
-/* asynx.on_corruption(handler text) returns text; the handler takes an aggregate's id and an error */
+/* asynx.on_corruption(handler text) returns text; the handler takes an id and an error */
 Datum
 asynx_on_corruption(PG_FUNCTION_ARGS)
 {
