@@ -14,9 +14,12 @@ ROOMS = \
 	args \
 	asynx \
 	batch \
+	bus \
+	checkpoint \
 	command \
 	deadline \
 	definition \
+	deliver \
 	diff \
 	doc \
 	element \
@@ -38,6 +41,7 @@ ROOMS = \
 	jsonprinter \
 	jsonreader \
 	jsontext \
+	launcher \
 	lifecycle \
 	lock \
 	node \
@@ -47,11 +51,13 @@ ROOMS = \
 	patchbuilder \
 	pattern \
 	pointer \
+	projection \
 	query \
 	queue \
 	replay \
 	send \
 	shmem \
+	slots \
 	snapshot \
 	states \
 	store \
@@ -60,7 +66,8 @@ ROOMS = \
 	tips \
 	upcast \
 	uuid \
-	value
+	value \
+	worker
 
 OBJS = $(ROOMS:%=src/%.o)
 

@@ -16,9 +16,11 @@
 #include "guard.h"
 #include "guc.h"
 #include "inflight.h"
+#include "launcher.h"
 #include "query.h"
 #include "queue.h"
 #include "shmem.h"
+#include "slots.h"
 #include "states.h"
 #include "tips.h"
 
@@ -37,6 +39,8 @@ AtXactEnd(XactEvent event, void *arg)
 	asynx_states_at_xact_end(event);
 	asynx_guard_restore();
 	asynx_queue_leave();
+	asynx_launcher_at_xact_end(event);
+	asynx_slots_at_xact_end(event);
 }
 
 /* The same for a subtransaction. */
@@ -62,6 +66,7 @@ _PG_init(void)
 	asynx_query_init();
 	asynx_guard_init();
 	asynx_fence_init();
+	asynx_launcher_init();
 
 	RegisterXactCallback(AtXactEnd, NULL);
 	RegisterSubXactCallback(AtSubXactEnd, NULL);

@@ -16,6 +16,7 @@
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
+#include "utils/wait_event.h"
 
 /* 18 has it, in front of the declaration; the older ones know the attribute by another name. */
 #ifndef pg_noreturn
@@ -31,6 +32,20 @@ asynx_my_proc_number(void)
 #else
 	return MyProc->pgprocno;
 #endif
+}
+
+/* A wait event of our own, made once for each process; before 17 all extensions share one. */
+static inline uint32
+asynx_wait_event(uint32 *event, const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	if (*event == 0)
+		*event = WaitEventExtensionNew(name);
+#else
+	(void) name;
+	*event = PG_WAIT_EXTENSION;
+#endif
+	return *event;
 }
 
 /* A lexer for JSON text, in the current memory context; 17 can also do with the caller's struct. */

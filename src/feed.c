@@ -68,6 +68,23 @@ static AsynxQuery SelectFeed = {
 	.argtypes = {INT8OID, INT8OID},
 };
 
+/* One event of the feed. */
+static AsynxQuery SelectOne = {
+	.sql = ASYNX_SQL("SELECT " ASYNX_STORED_EVENT_COLUMNS " FROM asynx.events e "
+					 "WHERE e.aggregate_id OPERATOR(pg_catalog.=) $1 "
+					 "AND e.version OPERATOR(pg_catalog.=) $2 "
+					 "AND e.position OPERATOR(pg_catalog.=) $3 "
+					 "UNION ALL "
+					 "SELECT t.id, t.aggregate_id, "
+					 " '" ASYNX_FORGET_EVENT "'::pg_catalog.text COLLATE pg_catalog.\"C\", "
+					 " t.version, t.schema_version, t.forgotten_at, t.position, "
+					 " t.aggregate_type, NULL::pg_catalog.jsonb, '[]'::pg_catalog.jsonb "
+					 "FROM asynx.tombstones t "
+					 "WHERE t.position OPERATOR(pg_catalog.=) $3"),
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT8OID, INT8OID},
+};
+
 static AsynxQuery SelectMark = {
 	.sql = ASYNX_SQL("SELECT m.position FROM asynx.feed_mark m"),
 	.nargs = 0,
@@ -190,19 +207,50 @@ FillPage(TupleTableSlot *slot, void *arg)
 	return --page->wanted > 0;
 }
 
+/* Row function: a whole event. */
+static bool
+GetEvent(TupleTableSlot *slot, void *arg)
+{
+	asynx_event_from_slot(slot, (AsynxStoredEvent *) arg);
+	return false;
+}
+
+/*
+ * Hands the events after one position and up to another, which is not above the safe
+ * position, to a row function, with the columns of a stored event.  The active
+ * snapshot must have been taken after the safe position.
+ */
+void
+asynx_feed_scan(int64 after, int64 upto, AsynxRowFunction row, void *arg)
+{
+	Datum		values[] = {Int64GetDatum(after), Int64GetDatum(upto)};
+
+	(void) asynx_query_read(&SelectFeed, values, NULL, row, arg);
+}
+
+/* Reads an event of the feed under the active snapshot; false if it is not there any more. */
+bool
+asynx_feed_find(const text *aggregate_id, int64 version, int64 position,
+				AsynxStoredEvent *event)
+{
+	Datum		values[] = {
+		PointerGetDatum(aggregate_id), Int64GetDatum(version), Int64GetDatum(position)
+	};
+
+	return asynx_query_read(&SelectOne, values, NULL, GetEvent, event) > 0;
+}
+
 /* Fills the page with events after "after". */
 static void
 ReadFeed(int64 after, FeedPage *page)
 {
 	AsynxQueryScope scope;
-	Datum		values[2];
+	int64		safe;
 
 	asynx_query_begin(&scope);
-	values[0] = Int64GetDatum(after);
-	values[1] = Int64GetDatum(asynx_feed_safe_position());
-
+	safe = asynx_feed_safe_position();
 	PushActiveSnapshot(GetLatestSnapshot());
-	(void) asynx_query_read(&SelectFeed, values, NULL, FillPage, page);
+	asynx_feed_scan(after, safe, FillPage, page);
 	PopActiveSnapshot();
 	asynx_query_end(&scope);
 }

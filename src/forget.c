@@ -120,8 +120,8 @@ Tell(Forget *forget)
 {
 	AsynxEnvelope envelope = {.event = &forget->event};
 
-	if (asynx_subscriptions_hooks(ASYNX_ON_FORGET) == NIL &&
-		asynx_subscriptions_matching(forget->event.event_name) == NIL)
+	if (asynx_subscriptions_of(ASYNX_ON_FORGET) == NIL &&
+		asynx_subscriptions_matching(ASYNX_INLINE, forget->event.event_name) == NIL)
 		return;
 
 	(void) asynx_query_attempt(Fold, IsFoldFailure, forget);

@@ -23,9 +23,30 @@
 #define ASYNX_DEFAULT_SHARDS 64
 #define ASYNX_MAX_SHARDS 4096
 
+/* Events that a worker handles in one transaction; workers of a cluster; milliseconds. */
+#define ASYNX_DEFAULT_BATCH_SIZE 500
+#define ASYNX_MAX_BATCH_SIZE 10000
+#define ASYNX_DEFAULT_WORKERS 4
+#define ASYNX_MAX_WORKERS 256
+#define ASYNX_DEFAULT_POLL_INTERVAL 10000
+#define ASYNX_MIN_POLL_INTERVAL 100
+#define ASYNX_MAX_POLL_INTERVAL 3600000
+
+/* What is sent on channel "asynx". */
+typedef enum AsynxNotify
+{
+	ASYNX_NOTIFY_OFF,
+	ASYNX_NOTIFY_POSITION,
+	ASYNX_NOTIFY_FULL
+} AsynxNotify;
+
 extern bool asynx_allow_drop;
+extern int	asynx_batch_size;
 extern int	asynx_max_document_depth;
 extern int	asynx_max_document_size;
+extern int	asynx_max_workers;
+extern int	asynx_notify;
+extern int	asynx_poll_interval;
 extern int	asynx_queue_depth;
 extern int	asynx_shards;
 

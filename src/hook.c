@@ -48,32 +48,70 @@ ErrorObject(const char *subscription, const ErrorData *error)
 	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
 }
 
-/* The array of one element. */
-static Datum
-ArrayOf(Datum element, Oid type)
+/* Does a function of that form take stored events, without states? */
+static bool
+TakesStored(AsynxForm form)
 {
-	return PointerGetDatum(construct_array(&element, 1, type, -1, false, TYPALIGN_DOUBLE));
+	return form == ASYNX_TAKES_STORED || form == ASYNX_TAKES_STOREDS;
+}
+
+/* Begins an array for a function of that form. */
+void
+asynx_hooks_begin_array(AsynxEventArray *array, AsynxForm form)
+{
+	Oid			type = asynx_subscription_signature(form)->argtypes[0];
+
+	memset(array, 0, sizeof(*array));
+	array->form = form;
+	array->state = initArrayResult(get_element_type(type), CurrentMemoryContext, false);
+}
+
+/* The event as a composite of the type. */
+static Datum
+Composite(AsynxForm form, Oid type, const AsynxEnvelope *envelope)
+{
+	if (TakesStored(form))
+		return asynx_stored_event_form(type, envelope->event);
+	return asynx_event_form(type, envelope->event, envelope->aggregate, envelope->previous);
+}
+
+/* Adds an event to the array. */
+void
+asynx_hooks_add_event(AsynxEventArray *array, const AsynxEnvelope *envelope)
+{
+	Datum		composite = Composite(array->form, array->state->element_type, envelope);
+
+	array->count++;
+	array->bytes += VARSIZE_ANY(DatumGetPointer(composite));
+	(void) accumArrayResult(array->state, composite, false, array->state->element_type,
+							CurrentMemoryContext);
+	pfree(DatumGetPointer(composite));
+}
+
+/* Makes the array the first argument of a call. */
+void
+asynx_hooks_set_array(AsynxCall *call, AsynxEventArray *array)
+{
+	call->signature = asynx_subscription_signature(array->form);
+	call->args[0].value = makeArrayResult(array->state, CurrentMemoryContext);
+	call->args[0].isnull = false;
 }
 
 /* Fills in the first argument of a call for an event. */
 void
 asynx_hooks_set_event(AsynxCall *call, AsynxForm form, const AsynxEnvelope *envelope)
 {
-	Oid			type;
-	Datum		composite;
-	bool		array = (form == ASYNX_TAKES_EVENTS || form == ASYNX_TAKES_STOREDS);
+	AsynxEventArray array;
 
+	if (form == ASYNX_TAKES_EVENTS || form == ASYNX_TAKES_STOREDS)
+	{
+		asynx_hooks_begin_array(&array, form);
+		asynx_hooks_add_event(&array, envelope);
+		asynx_hooks_set_array(call, &array);
+		return;
+	}
 	call->signature = asynx_subscription_signature(form);
-	type = call->signature->argtypes[0];
-	if (array)
-		type = get_element_type(type);
-
-	if (form == ASYNX_TAKES_STORED || form == ASYNX_TAKES_STOREDS)
-		composite = asynx_stored_event_form(type, envelope->event);
-	else
-		composite = asynx_event_form(type, envelope->event, envelope->aggregate,
-									 envelope->previous);
-	call->args[0].value = array ? ArrayOf(composite, type) : composite;
+	call->args[0].value = Composite(form, call->signature->argtypes[0], envelope);
 	call->args[0].isnull = false;
 }
 
@@ -98,7 +136,7 @@ void
 asynx_hooks_tell_failure(const AsynxSubscription *subscription, const AsynxEnvelope *envelope,
 						 const ErrorData *error)
 {
-	const List *hooks = asynx_subscriptions_hooks(ASYNX_ON_PANIC);
+	const List *hooks = asynx_subscriptions_of(ASYNX_ON_PANIC);
 	const ListCell *cell;
 
 	foreach(cell, hooks)
@@ -115,7 +153,7 @@ asynx_hooks_tell_failure(const AsynxSubscription *subscription, const AsynxEnvel
 void
 asynx_hooks_tell_timeout(const AsynxSubscription *subscription, const AsynxEnvelope *envelope)
 {
-	const List *hooks = asynx_subscriptions_hooks(ASYNX_ON_TIMEOUT);
+	const List *hooks = asynx_subscriptions_of(ASYNX_ON_TIMEOUT);
 	const ListCell *cell;
 
 	foreach(cell, hooks)
@@ -132,7 +170,7 @@ asynx_hooks_tell_timeout(const AsynxSubscription *subscription, const AsynxEnvel
 void
 asynx_hooks_tell_corruption(const text *aggregate_id, const ErrorData *error)
 {
-	const List *hooks = asynx_subscriptions_hooks(ASYNX_ON_CORRUPTION);
+	const List *hooks = asynx_subscriptions_of(ASYNX_ON_CORRUPTION);
 	const ListCell *cell;
 
 	foreach(cell, hooks)
@@ -167,7 +205,7 @@ ExplainVeto(const AsynxCall *call, ErrorData *error)
 void
 asynx_hooks_ask_forget(const AsynxEnvelope *envelope)
 {
-	const List *hooks = asynx_subscriptions_hooks(ASYNX_ON_FORGET);
+	const List *hooks = asynx_subscriptions_of(ASYNX_ON_FORGET);
 	const ListCell *cell;
 
 	foreach(cell, hooks)

@@ -7,6 +7,16 @@
 
 #include "event.h"
 #include "subscription.h"
+#include "utils/array.h"
+
+/* Events, or stored events, as an array that grows. */
+typedef struct AsynxEventArray
+{
+	AsynxForm	form;			/* of the function that takes them */
+	ArrayBuildState *state;
+	int			count;
+	Size		bytes;
+} AsynxEventArray;
 
 /* These run within a query scope. */
 extern void asynx_hooks_tell_failure(const AsynxSubscription *subscription,
@@ -18,5 +28,8 @@ extern void asynx_hooks_ask_forget(const AsynxEnvelope *envelope);
 
 /* Fills in the arguments of a call for an event. */
 extern void asynx_hooks_set_event(AsynxCall *call, AsynxForm form, const AsynxEnvelope *envelope);
+extern void asynx_hooks_begin_array(AsynxEventArray *array, AsynxForm form);
+extern void asynx_hooks_add_event(AsynxEventArray *array, const AsynxEnvelope *envelope);
+extern void asynx_hooks_set_array(AsynxCall *call, AsynxEventArray *array);
 
 #endif							/* ASYNX_HOOK_H */

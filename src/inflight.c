@@ -52,6 +52,7 @@
 #include "fmgr.h"
 #include "funcapi.h"
 #include "inflight.h"
+#include "slots.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/bufmgr.h"
@@ -179,6 +180,9 @@ ClearSlot(void)
 	pg_atomic_write_u64(&MySlot->bound, 0);
 	MySlot = NULL;
 	Publisher = InvalidSubTransactionId;
+
+	/* there may be something to read now, also if this was an abort */
+	asynx_slots_wake_bus();
 }
 
 /* Exit callback: a backend that dies leaves nothing behind. */

@@ -6,37 +6,29 @@
  *	  subscriptions that want an event are run one after the other, by their names;
  *	  what they write commits, or not, with the event.
  *
- * 2. A handler runs in a subtransaction.  If it fails, or is too slow, its effects are
- *	  undone, the hooks are told, and the fallback gets the same event; if that fails
- *	  too, the hooks are told again.  Then on_failure decides: "stop" refuses the
- *	  write, "continue" records a failure.  If it stops, a serialization failure, a
- *	  deadlock or a lock that was not available is thrown as it is at once: whoever
- *	  wrote can repeat his transaction.  A cancel or the end of the session is never
- *	  the handler's.
+ * 2. If neither the handler nor the fallback can handle the event (deliver.c),
+ *	  on_failure decides: "stop" refuses the write, "continue" records a failure.  If
+ *	  it stops, a serialization failure, a deadlock or a lock that was not available
+ *	  is thrown as it is: whoever wrote can repeat his transaction.
  *
  * 3. Many events that were stored together go to each subscription as one unit, in
  *	  one subtransaction, so that a large batch does not need as many; after an error
  *	  they go one by one.
  *
- * 4. Handlers that want states get them from the pipeline, which knows them, or from
- *	  a fold, which goes on from where the one before ended (states.c).  A fold that
- *	  fails is a failure of each handler that wanted it.
- *
- * 5. A forget cannot be refused by a subscription, only by a hook (hook.c).  What is
+ * 4. A forget cannot be refused by a subscription, only by a hook (hook.c).  What is
  *	  recorded of a failure then has no message, because it may quote the state.
  */
 #include "asynx.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
+#include "deliver.h"
 #include "errors.h"
 #include "hook.h"
 #include "inline.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "query.h"
-#include "replay.h"
-#include "states.h"
 #include "store.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -44,15 +36,6 @@
 
 /* How much of an error's message a failure keeps, in bytes. */
 #define MESSAGE_BYTES 1000
-
-/* An event on its way to a subscription. */
-typedef struct Delivery
-{
-	AsynxEnvelope envelope;
-	bool		folded;			/* are the states in the envelope? */
-	bool		forgets;		/* is it a forget? */
-	AsynxErasuresMark mark;		/* from before the event was looked at */
-} Delivery;
 
 /* Many events on their way to one subscription. */
 typedef struct Unit
@@ -77,116 +60,9 @@ static AsynxQuery InsertFailure = {
 	.argtypes = {TEXTOID, INT8OID, TEXTOID, INT8OID, TEXTOID, TEXTOID},
 };
 
-/* Does a function of that form want states? */
-static bool
-WantsStates(AsynxForm form)
-{
-	return form == ASYNX_TAKES_EVENT || form == ASYNX_TAKES_EVENTS;
-}
-
-/* Brings an aggregate to a version, from where this session knows it if it does. */
-static void
-Reach(const text *aggregate_id, int64 version, AsynxAggregate *aggregate)
-{
-	if (asynx_states_find(aggregate_id, aggregate) && aggregate->version <= version)
-		asynx_replay_onward(aggregate_id, version, aggregate);
-	else
-		asynx_replay_aggregate_at(aggregate_id, version, aggregate);
-}
-
-/* Unit of work: rebuilds the states before and after the event. */
-static void
-Fold(void *arg)
-{
-	Delivery   *delivery = (Delivery *) arg;
-	const AsynxStoredEvent *event = delivery->envelope.event;
-	AsynxAggregate aggregate;
-
-	PushActiveSnapshot(GetTransactionSnapshot());
-	Reach(event->aggregate_id, event->version - 1, &aggregate);
-	delivery->envelope.previous = aggregate.version > 0 ? aggregate.state : aggregate.seed;
-	asynx_replay_onward(event->aggregate_id, event->version, &aggregate);
-	PopActiveSnapshot();
-
-	delivery->envelope.aggregate = aggregate.state;
-	delivery->folded = true;
-	asynx_states_remember(event->aggregate_id, &aggregate, &delivery->mark);
-}
-
-/* Is the error one that the end of the statement or of the session brings? */
-static bool
-IsInterruption(const ErrorData *error)
-{
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
-}
-
-/* Error filter: what a fold raises, but for an interruption. */
-static bool
-IsFoldFailure(const ErrorData *error, void *arg)
-{
-	(void) arg;
-	return !IsInterruption(error);
-}
-
-/* Makes sure that the states are there if the form wants them; NULL, or why they cannot be. */
-static ErrorData *
-NeedStates(Delivery *delivery, AsynxForm form)
-{
-	if (delivery->folded || !WantsStates(form))
-		return NULL;
-	return asynx_query_attempt(Fold, IsFoldFailure, delivery);
-}
-
-/*
- * Gives the event to a function; NULL, or why it could not handle it.  "late" tells
- * whether it was too slow.
- */
-static ErrorData *
-Attempt(const AsynxSubscription *subscription, const AsynxTaker *taker, Delivery *delivery,
-		bool *late)
-{
-	ErrorData  *error = NeedStates(delivery, taker->form);
-	AsynxCall	call = {
-		.function = &taker->function,
-		.timeout = subscription->milliseconds,
-	};
-
-	*late = false;
-	if (error != NULL)
-		return error;
-
-	asynx_hooks_set_event(&call, taker->form, &delivery->envelope);
-	error = asynx_handler_attempt(&call);
-	*late = call.timed_out;
-	return error;
-}
-
-/* Is the error one after which the whole transaction should be repeated? */
-static bool
-AsksForRepetition(const ErrorData *error)
-{
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK ||
-		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
-}
-
-/* Tells the hooks of a failure; they get the states if there are any. */
-static void
-TellHooks(const AsynxSubscription *subscription, Delivery *delivery, const ErrorData *error,
-		  bool late)
-{
-	if (asynx_subscriptions_hooks(late ? ASYNX_ON_TIMEOUT : ASYNX_ON_PANIC) == NIL)
-		return;
-
-	(void) NeedStates(delivery, ASYNX_TAKES_EVENT);
-	if (late)
-		asynx_hooks_tell_timeout(subscription, &delivery->envelope);
-	else
-		asynx_hooks_tell_failure(subscription, &delivery->envelope, error);
-}
-
 /* Raises pipeline_failed: the subscription refuses the event. */
 pg_noreturn static void
-RefuseWrite(const AsynxSubscription *subscription, const Delivery *delivery, ErrorData *error)
+RefuseWrite(const AsynxSubscription *subscription, const AsynxDelivery *delivery, ErrorData *error)
 {
 	const AsynxStoredEvent *event = delivery->envelope.event;
 
@@ -212,9 +88,16 @@ Message(const ErrorData *error)
 																 MESSAGE_BYTES)));
 }
 
+/* Does the event say that its aggregate is forgotten? */
+static bool
+Forgets(const AsynxDelivery *delivery)
+{
+	return asynx_text_is(delivery->envelope.event->event_name, ASYNX_FORGET_EVENT);
+}
+
 /* Records that the subscription could not handle the event. */
 static void
-RecordFailure(const AsynxSubscription *subscription, const Delivery *delivery,
+RecordFailure(const AsynxSubscription *subscription, const AsynxDelivery *delivery,
 			  const ErrorData *error)
 {
 	const AsynxStoredEvent *event = delivery->envelope.event;
@@ -224,37 +107,26 @@ RecordFailure(const AsynxSubscription *subscription, const Delivery *delivery,
 		PointerGetDatum(event->aggregate_id),
 		Int64GetDatum(event->version),
 		CStringGetTextDatum(unpack_sql_state(error->sqlerrcode)),
-		delivery->forgets ? (Datum) 0 : Message(error),
+		Forgets(delivery) ? (Datum) 0 : Message(error),
 	};
 
-	(void) asynx_query_write(&InsertFailure, values, delivery->forgets ? "     n" : "      ",
+	(void) asynx_query_write(&InsertFailure, values, Forgets(delivery) ? "     n" : "      ",
 							 NULL, NULL);
 }
 
 /* Gives an event to a subscription, and does what is to be done if that fails. */
 static void
-Deliver(const AsynxSubscription *subscription, Delivery *delivery)
+Deliver(const AsynxSubscription *subscription, AsynxDelivery *delivery)
 {
-	bool		stops = subscription->stops && !delivery->forgets;
-	bool		late;
-	ErrorData  *error = Attempt(subscription, &subscription->handler, delivery, &late);
+	bool		stops = subscription->policy == ASYNX_STOP && !Forgets(delivery);
+	ErrorData  *error;
 
+	delivery->repeatable = stops;
+	error = asynx_deliver(subscription, delivery);
 	if (error == NULL)
 		return;
-	if (stops && AsksForRepetition(error))
+	if (stops && asynx_deliver_asks_for_repetition(error))
 		ReThrowError(error);
-	TellHooks(subscription, delivery, error, late);
-
-	if (subscription->fallback.function.name != NULL)
-	{
-		error = Attempt(subscription, &subscription->fallback, delivery, &late);
-		if (error == NULL)
-			return;
-		if (stops && AsksForRepetition(error))
-			ReThrowError(error);
-		TellHooks(subscription, delivery, error, late);
-	}
-
 	if (stops)
 		RefuseWrite(subscription, delivery, error);
 	RecordFailure(subscription, delivery, error);
@@ -262,7 +134,7 @@ Deliver(const AsynxSubscription *subscription, Delivery *delivery)
 
 /* Gives an event to all the subscriptions that want it. */
 static void
-DeliverToAll(const List *subscriptions, Delivery *delivery)
+DeliverToAll(const List *subscriptions, AsynxDelivery *delivery)
 {
 	const ListCell *cell;
 
@@ -274,8 +146,8 @@ DeliverToAll(const List *subscriptions, Delivery *delivery)
 void
 asynx_inline_run(const AsynxEnvelope *envelope)
 {
-	const List *subscriptions = asynx_subscriptions_matching(envelope->event->event_name);
-	Delivery	delivery = {.envelope = *envelope, .folded = true};
+	const List *subscriptions = asynx_subscriptions_matching(ASYNX_INLINE, envelope->event->event_name);
+	AsynxDelivery delivery = {.envelope = *envelope, .folded = true};
 
 	DeliverToAll(subscriptions, &delivery);
 }
@@ -284,8 +156,8 @@ asynx_inline_run(const AsynxEnvelope *envelope)
 void
 asynx_inline_run_stored(const AsynxStoredEvent *event)
 {
-	const List *subscriptions = asynx_subscriptions_matching(event->event_name);
-	Delivery	delivery = {.envelope = {.event = event}};
+	const List *subscriptions = asynx_subscriptions_matching(ASYNX_INLINE, event->event_name);
+	AsynxDelivery delivery = {.envelope = {.event = event}};
 
 	if (subscriptions == NIL)
 		return;
@@ -297,8 +169,8 @@ asynx_inline_run_stored(const AsynxStoredEvent *event)
 void
 asynx_inline_run_forget(const AsynxEnvelope *envelope)
 {
-	const List *subscriptions = asynx_subscriptions_matching(envelope->event->event_name);
-	Delivery	delivery = {.envelope = *envelope, .folded = true, .forgets = true};
+	const List *subscriptions = asynx_subscriptions_matching(ASYNX_INLINE, envelope->event->event_name);
+	AsynxDelivery delivery = {.envelope = *envelope, .folded = true};
 
 	DeliverToAll(subscriptions, &delivery);
 }
@@ -320,15 +192,15 @@ HandleItem(Unit *unit, const AsynxInlineItem *item)
 {
 	const AsynxTaker *handler = &unit->subscription->handler;
 	AsynxStoredEvent event;
-	Delivery	delivery = {.envelope = {.event = &event}, .mark = asynx_erasures_mark()};
+	AsynxDelivery delivery = {.envelope = {.event = &event}, .mark = asynx_erasures_mark()};
 
 	memset(&unit->call, 0, sizeof(unit->call));
 	unit->call.function = &handler->function;
 	unit->call.timeout = unit->subscription->milliseconds;
 
 	ReadItem(item, &event);
-	if (WantsStates(handler->form))
-		Fold(&delivery);
+	if (asynx_deliver_wants_states(handler->form))
+		asynx_deliver_fold(&delivery);
 	asynx_hooks_set_event(&unit->call, handler->form, &delivery.envelope);
 	PushActiveSnapshot(GetTransactionSnapshot());
 	asynx_handler_run_in_time(&unit->call);
@@ -369,7 +241,7 @@ IsHandlerFailure(const ErrorData *error, void *arg)
 {
 	const Unit *unit = (const Unit *) arg;
 
-	return !IsInterruption(error) || unit->call.timed_out;
+	return !asynx_deliver_is_interruption(error) || unit->call.timed_out;
 }
 
 /* Gives an item's event to the subscription for itself. */
@@ -377,7 +249,7 @@ static void
 DeliverItem(Unit *unit, const AsynxInlineItem *item)
 {
 	AsynxStoredEvent event;
-	Delivery	delivery = {.envelope = {.event = &event}, .mark = asynx_erasures_mark()};
+	AsynxDelivery delivery = {.envelope = {.event = &event}, .mark = asynx_erasures_mark()};
 
 	ReadItem(item, &event);
 	Deliver(unit->subscription, &delivery);
@@ -406,7 +278,7 @@ asynx_inline_run_many(const AsynxInlineItem *items, int count)
 	unit.wanted = MemoryContextAllocHuge(CurrentMemoryContext, count * sizeof(List *));
 	for (i = 0; i < count; i++)
 	{
-		unit.wanted[i] = asynx_subscriptions_matching(items[i].event_name);
+		unit.wanted[i] = asynx_subscriptions_matching(ASYNX_INLINE, items[i].event_name);
 		subscriptions = list_concat_unique_ptr(subscriptions, unit.wanted[i]);
 	}
 	list_sort(subscriptions, CompareNames);

@@ -12,8 +12,11 @@
 #include "asynx.h"
 
 #include "fmgr.h"
+#include "lifecycle.h"
 #include "query.h"
+#include "subscription.h"
 #include "utils/builtins.h"
+#include "utils/snapmgr.h"
 
 static AsynxQuery SelectState = {
 	.sql = ASYNX_SQL("SELECT COALESCE("
@@ -39,6 +42,18 @@ GetState(TupleTableSlot *slot, void *arg)
 
 	*(text **) arg = DatumGetTextPCopy(slot_getattr(slot, 1, &isnull));
 	return false;
+}
+
+/* May handlers run?  They may while the store is draining. */
+bool
+asynx_lifecycle_runs(void)
+{
+	text	   *state = NULL;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) asynx_query_read(&SelectState, NULL, NULL, GetState, &state);
+	PopActiveSnapshot();
+	return asynx_text_is(state, "running") || asynx_text_is(state, "draining");
 }
 
 PG_FUNCTION_INFO_V1(asynx_lifecycle_state);

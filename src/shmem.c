@@ -17,6 +17,7 @@
 #include "miscadmin.h"
 #include "queue.h"
 #include "shmem.h"
+#include "slots.h"
 #include "storage/ipc.h"
 #include "storage/lwlock.h"
 #include "storage/shmem.h"
@@ -33,6 +34,8 @@ RequestShmem(void)
 	RequestAddinShmemSpace(asynx_inflight_shmem_size());
 	RequestAddinShmemSpace(asynx_queue_shmem_size());
 	RequestAddinShmemSpace(asynx_erasures_shmem_size());
+	RequestAddinShmemSpace(asynx_slots_shmem_size());
+	RequestNamedLWLockTranche("asynx slots", 1);
 }
 
 /* Hook: sets the memory up; also after a crash restart, then from nothing again. */
@@ -46,6 +49,7 @@ StartShmem(void)
 	asynx_inflight_shmem_init();
 	asynx_queue_shmem_init();
 	asynx_erasures_shmem_init();
+	asynx_slots_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 }
 

@@ -21,9 +21,11 @@
 #include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "errors.h"
+#include "feed.h"
 #include "miscadmin.h"
 #include "pattern.h"
 #include "query.h"
+#include "slots.h"
 #include "subscription.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
@@ -31,6 +33,9 @@
 
 /* Longest timeout, in milliseconds: about 24 days. */
 #define LONGEST_TIMEOUT PG_INT32_MAX
+
+/* More than there can be workers is of no use. */
+#define MOST_PARTITIONS 1024
 
 /* What a hook takes. */
 static const AsynxForm HookForms[ASYNX_MODES] = {
@@ -66,6 +71,16 @@ static AsynxQuery InsertSubscription = {
 	.nargs = ASYNX_SUBSCRIPTION_NATTS,
 	.argtypes = {TEXTOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, INTERVALOID, TEXTOID, INT8OID,
 	INT4OID, INT4OID, INTERVALOID, TEXTOID, TEXTOID},
+};
+
+/* One checkpoint for each partition. */
+static AsynxQuery InsertCheckpoints = {
+	.sql = ASYNX_SQL("INSERT INTO asynx.checkpoints (subscription, partition, position) "
+					 "SELECT $1, p.number, $3 "
+					 "FROM pg_catalog.generate_series(0, $2 OPERATOR(pg_catalog.-) 1) "
+					 "AS p (number)"),
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT4OID, INT8OID},
 };
 
 static AsynxQuery LockEvents = {
@@ -190,20 +205,48 @@ IsThere(const AsynxSubscriptionRow *row)
 	return found;
 }
 
+/* Has a subscription of that mode checkpoints?  The others are run by whoever writes. */
+static bool
+HasCheckpoints(const text *mode)
+{
+	return asynx_text_is(mode, asynx_subscription_mode_name(ASYNX_ASYNC)) ||
+		asynx_text_is(mode, asynx_subscription_mode_name(ASYNX_CHANNEL)) ||
+		asynx_text_is(mode, asynx_subscription_mode_name(ASYNX_PULL));
+}
+
+/* Begins at the position that was asked for, or now. */
+static void
+MakeCheckpoints(const AsynxSubscriptionRow *row)
+{
+	Datum		values[] = {
+		PointerGetDatum(row->name), Int32GetDatum(row->partitions), Int64GetDatum(row->start_at)
+	};
+
+	(void) asynx_query_write(&InsertCheckpoints, values, NULL, NULL, NULL);
+}
+
 /* Stores the subscription, unless it is there already. */
 static void
-Store(const AsynxSubscriptionRow *row)
+Store(AsynxSubscriptionRow *row)
 {
 	AsynxQueryScope scope;
+	bool		checkpoints = HasCheckpoints(row->mode);
 
 	asynx_query_begin(&scope);
 	while (!IsThere(row))
 	{
 		CHECK_FOR_INTERRUPTS();
-		(void) asynx_query_write(&LockEvents, NULL, NULL, NULL, NULL);
+		if (!checkpoints)
+			(void) asynx_query_write(&LockEvents, NULL, NULL, NULL, NULL);
+		else if (row->start_at < 0)
+			row->start_at = asynx_feed_safe_position();
 		(void) asynx_query_write(&InsertLifecycle, NULL, NULL, NULL, NULL);
-		if (Insert(row))
-			break;
+		if (!Insert(row))
+			continue;
+		if (checkpoints)
+			MakeCheckpoints(row);
+		asynx_slots_wake_bus_at_commit();
+		break;
 	}
 	asynx_query_end(&scope);
 }
@@ -219,14 +262,14 @@ CheckGiven(FunctionCallInfo fcinfo, int arg, const char *name)
 				 errdetail("\"%s\" must not be null.", name)));
 }
 
-/* Raises 22023 for a parameter that means nothing to an inline subscription. */
+/* Raises 22023 for a parameter that means nothing to a subscription of that mode. */
 static void
-RefuseParameter(const char *name)
+RefuseParameter(const text *mode, const char *name)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("an inline subscription cannot have \"%s\"", name),
-			 errdetail("It runs in the transaction of the writer, once for each event.")));
+			 errmsg("a subscription of mode \"%s\" cannot have \"%s\"", text_to_cstring(mode),
+					name)));
 }
 
 /* The timeout of a subscription, NULL for none. */
@@ -260,36 +303,40 @@ PatternArgument(FunctionCallInfo fcinfo, int arg)
 	return PG_GETARG_TEXT_PP(arg);
 }
 
-/* Raises an error unless the mode is inline. */
-static void
-CheckMode(const text *mode)
+/* The mode of a subscription; raises 22023 for one that is none. */
+static AsynxMode
+ModeArgument(FunctionCallInfo fcinfo, int arg)
 {
-	if (asynx_text_is(mode, asynx_subscription_mode_name(ASYNX_INLINE)))
-		return;
-	if (asynx_text_is(mode, "async") || asynx_text_is(mode, "channel") ||
-		asynx_text_is(mode, "pull"))
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("mode \"%s\" is not supported by this version of asynx",
-						text_to_cstring(mode)),
-				 errhint("Use mode \"inline\".")));
+	const text *name = asynx_arg_text(fcinfo, arg, "mode");
+	int			mode;
+
+	for (mode = ASYNX_ASYNC; mode <= ASYNX_INLINE; mode++)
+	{
+		if (asynx_text_is(name, asynx_subscription_mode_name(mode)))
+			return mode;
+	}
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("\"%s\" is not a mode of subscriptions", text_to_cstring(mode)),
-			 errhint("Use \"inline\".")));
+			 errmsg("\"%s\" is not a mode of subscriptions", text_to_cstring(name)),
+			 errhint("Use \"async\", \"inline\", \"channel\" or \"pull\".")));
 }
 
-/* What happens on failure: given, or "stop". */
+/* What happens on failure: given, or what is usual for the mode. */
 static text *
-OnFailureArgument(FunctionCallInfo fcinfo, int arg)
+OnFailureArgument(FunctionCallInfo fcinfo, int arg, AsynxMode mode)
 {
-	text	   *policy = PG_ARGISNULL(arg) ? cstring_to_text("stop") : PG_GETARG_TEXT_PP(arg);
+	text	   *policy;
 
-	if (!asynx_text_is(policy, "stop") && !asynx_text_is(policy, "continue"))
+	if (PG_ARGISNULL(arg))
+		return cstring_to_text(mode == ASYNX_INLINE ? "stop" : "continue");
+	policy = PG_GETARG_TEXT_PP(arg);
+	if (!asynx_text_is(policy, "stop") && !asynx_text_is(policy, "continue") &&
+		(mode == ASYNX_INLINE || !asynx_text_is(policy, "park")))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"on_failure\" is \"%s\", for an inline subscription it must be "
-						"\"stop\" or \"continue\"", text_to_cstring(policy))));
+				 errmsg("\"on_failure\" cannot be \"%s\"", text_to_cstring(policy)),
+				 errhint(mode == ASYNX_INLINE ? "Use \"stop\" or \"continue\"." :
+						 "Use \"continue\", \"park\" or \"stop\".")));
 	return policy;
 }
 
@@ -344,6 +391,22 @@ DefaultDelay(void)
 	return delay;
 }
 
+/* How long between attempts; raises 22023 for a negative time. */
+static Interval *
+DelayArgument(FunctionCallInfo fcinfo, int arg)
+{
+	Interval   *delay;
+
+	if (PG_ARGISNULL(arg))
+		return DefaultDelay();
+	delay = PG_GETARG_INTERVAL_P(arg);
+	if (asynx_milliseconds(delay) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"retry_delay\" must not be negative")));
+	return delay;
+}
+
 /* Registers a hook and returns its name. */
 static Datum
 Hook(FunctionCallInfo fcinfo, AsynxMode mode)
@@ -376,6 +439,41 @@ PG_FUNCTION_INFO_V1(asynx_on_timeout);
 PG_FUNCTION_INFO_V1(asynx_on_publish_error);
 PG_FUNCTION_INFO_V1(asynx_on_corruption);
 
+/* Raises 22023 for parameters that mean nothing to the mode. */
+static void
+CheckParameters(FunctionCallInfo fcinfo, AsynxMode mode, const AsynxSubscriptionRow *row)
+{
+	bool		handles = mode == ASYNX_ASYNC || mode == ASYNX_INLINE;
+
+	if (!handles && !PG_ARGISNULL(1))
+		RefuseParameter(row->mode, "handler");
+	if (!handles && !PG_ARGISNULL(3))
+		RefuseParameter(row->mode, "fallback");
+	if (!handles && row->timeout != NULL)
+		RefuseParameter(row->mode, "timeout");
+	if (mode != ASYNX_CHANNEL && !PG_ARGISNULL(6))
+		RefuseParameter(row->mode, "channel");
+	if (mode == ASYNX_INLINE && !PG_ARGISNULL(7))
+		RefuseParameter(row->mode, "start_at");
+	if (mode != ASYNX_ASYNC && row->partitions != 1)
+		RefuseParameter(row->mode, "partitions");
+	if (mode != ASYNX_ASYNC && row->max_attempts != 1)
+		RefuseParameter(row->mode, "max_attempts");
+}
+
+/* The channel of NOTIFY; raises 22023 for what cannot be one. */
+static text *
+ChannelArgument(FunctionCallInfo fcinfo, int arg)
+{
+	text	   *channel = asynx_arg_text(fcinfo, arg, "channel");
+
+	if (VARSIZE_ANY_EXHDR(channel) == 0 || VARSIZE_ANY_EXHDR(channel) >= NAMEDATALEN)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"channel\" must have 1 to %d bytes", NAMEDATALEN - 1)));
+	return channel;
+}
+
 /*
  * asynx.subscribe(pattern, handler, name, fallback, timeout, mode, channel, start_at,
  * partitions, max_attempts, retry_delay, on_failure) returns text: the name
@@ -383,28 +481,36 @@ PG_FUNCTION_INFO_V1(asynx_on_corruption);
 Datum
 asynx_subscribe(PG_FUNCTION_ARGS)
 {
+	AsynxMode	mode = ModeArgument(fcinfo, 5);
 	AsynxSubscriptionRow row = {
 		.pattern = PatternArgument(fcinfo, 0),
 		.name = NameArgument(fcinfo, 2),
 		.timeout = TimeoutArgument(fcinfo, 4),
-		.mode = asynx_arg_text(fcinfo, 5, "mode"),
+		.mode = PG_GETARG_TEXT_PP(5),
+		.start_at = PG_ARGISNULL(7) ? -1 : asynx_arg_bigint(fcinfo, 7, "start_at", 0),
 		.partitions = asynx_arg_int(fcinfo, 8, "partitions", 1),
 		.max_attempts = asynx_arg_int(fcinfo, 9, "max_attempts", 1),
-		.retry_delay = PG_ARGISNULL(10) ? DefaultDelay() : PG_GETARG_INTERVAL_P(10),
+		.retry_delay = DelayArgument(fcinfo, 10),
+		.on_failure = OnFailureArgument(fcinfo, 11, mode),
 	};
 
-	CheckMode(row.mode);
-	CheckGiven(fcinfo, 1, "handler");
-	if (!PG_ARGISNULL(6))
-		RefuseParameter("channel");
-	if (!PG_ARGISNULL(7))
-		RefuseParameter("start_at");
-	if (row.partitions != 1)
-		RefuseParameter("partitions");
-	if (row.max_attempts != 1)
-		RefuseParameter("max_attempts");
-	row.on_failure = OnFailureArgument(fcinfo, 11);
-	SetFunctions(fcinfo, 1, 3, &row);
+	CheckParameters(fcinfo, mode, &row);
+	if (mode == ASYNX_ASYNC || mode == ASYNX_INLINE)
+	{
+		CheckGiven(fcinfo, 1, "handler");
+		SetFunctions(fcinfo, 1, 3, &row);
+	}
+	else
+		row.owner = cstring_to_text(GetUserNameFromId(GetUserId(), false));
+	if (mode == ASYNX_CHANNEL)
+		row.channel = ChannelArgument(fcinfo, 6);
+	if (mode == ASYNX_INLINE)
+		row.start_at = 0;
+	if (row.partitions > MOST_PARTITIONS)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"partitions\" is %d, it must be at most %d", row.partitions,
+						MOST_PARTITIONS)));
 
 	Store(&row);
 	PG_RETURN_TEXT_P(row.name);
@@ -424,6 +530,7 @@ asynx_unsubscribe(PG_FUNCTION_ARGS)
 	{
 		(void) asynx_query_write(&DeleteCheckpoints, values, NULL, NULL, NULL);
 		(void) asynx_query_write(&DeleteFailures, values, NULL, NULL, NULL);
+		asynx_slots_wake_bus_at_commit();
 	}
 	asynx_query_end(&scope);
 

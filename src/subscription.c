@@ -31,7 +31,8 @@
 typedef struct KnownName
 {
 	char		name[ASYNX_MAX_NAME_BYTES + 1]; /* hash key */
-	List	   *subscriptions;
+	List	   *subscriptions[ASYNX_MODES];
+	bool		found[ASYNX_MODES]; /* is the list of that mode made? */
 } KnownName;
 
 /* What this session knows; all of it in the context. */
@@ -39,6 +40,7 @@ typedef struct Known
 {
 	MemoryContext context;		/* NULL: nothing is known */
 	Oid			table;			/* asynx.subscriptions */
+	uint64		generation;		/* how often it was read */
 	List	   *modes[ASYNX_MODES]; /* the subscriptions of each, by name */
 	HTAB	   *names;			/* who wants which events */
 } Known;
@@ -50,6 +52,9 @@ static bool Stale = true;
 
 /* How the modes are called in the table. */
 static const char *const ModeNames[ASYNX_MODES] = {
+	[ASYNX_ASYNC] = "async",
+	[ASYNX_CHANNEL] = "channel",
+	[ASYNX_PULL] = "pull",
 	[ASYNX_INLINE] = "inline",
 	[ASYNX_ON_FORGET] = "on_forget",
 	[ASYNX_ON_PANIC] = "on_panic",
@@ -235,7 +240,12 @@ AddSubscription(TupleTableSlot *slot, void *arg)
 		SetTaker(&subscription->fallback, row.fallback, row.owner);
 		subscription->timeout = row.timeout;
 		subscription->milliseconds = row.timeout != NULL ? asynx_milliseconds(row.timeout) : 0;
-		subscription->stops = asynx_text_is(row.on_failure, "stop");
+		subscription->channel = row.channel != NULL ? text_to_cstring(row.channel) : NULL;
+		subscription->partitions = row.partitions;
+		subscription->max_attempts = row.max_attempts;
+		subscription->retry_delay = asynx_milliseconds(row.retry_delay);
+		subscription->policy = asynx_text_is(row.on_failure, "stop") ? ASYNX_STOP :
+			asynx_text_is(row.on_failure, "park") ? ASYNX_PARK : ASYNX_CONTINUE;
 		known->modes[mode] = lappend(known->modes[mode], subscription);
 	}
 
@@ -301,20 +311,21 @@ Refresh(void)
 	/* a change that comes meanwhile makes it be read again */
 	Stale = false;
 	ReadKnown(&fresh);
+	fresh.generation = Current.generation + 1;
 	MemoryContextSetParent(fresh.context, CacheMemoryContext);
 	if (Current.context != NULL)
 		MemoryContextSetParent(Current.context, TopTransactionContext);
 	Current = fresh;
 }
 
-/* The inline subscriptions whose patterns match. */
+/* The subscriptions of the mode whose patterns match. */
 static List *
-FindMatching(const text *event_name)
+FindMatching(AsynxMode mode, const text *event_name)
 {
 	List	   *matching = NIL;
 	ListCell   *cell;
 
-	foreach(cell, Current.modes[ASYNX_INLINE])
+	foreach(cell, Current.modes[mode])
 	{
 		AsynxSubscription *subscription = lfirst(cell);
 
@@ -325,43 +336,78 @@ FindMatching(const text *event_name)
 	return matching;
 }
 
-/* The inline subscriptions that want events of this name, by their names; NIL if none does. */
-const List *
-asynx_subscriptions_matching(const text *event_name)
+/* What is known of an event name. */
+static KnownName *
+FindName(const text *event_name)
 {
 	char		key[ASYNX_MAX_NAME_BYTES + 1];
 	KnownName  *known;
-	MemoryContext caller;
 	bool		found;
 
-	Refresh();
-	if (Current.modes[ASYNX_INLINE] == NIL)
-		return NIL;
-
-	text_to_cstring_buffer(event_name, key, sizeof(key));
-	known = hash_search(Current.names, key, HASH_FIND, NULL);
-	if (known != NULL)
-		return known->subscriptions;
-
-	/* their memory goes with the list */
+	/* the memory of names goes with the list */
 	if (hash_get_num_entries(Current.names) >= KNOWN_NAMES)
 	{
 		Stale = true;
 		Refresh();
 	}
 
-	caller = MemoryContextSwitchTo(Current.context);
+	text_to_cstring_buffer(event_name, key, sizeof(key));
 	known = hash_search(Current.names, key, HASH_ENTER, &found);
-	known->subscriptions = NIL;
-	known->subscriptions = FindMatching(event_name);
-	MemoryContextSwitchTo(caller);
-	return known->subscriptions;
+	if (!found)
+		memset(known->found, false, sizeof(known->found));
+	return known;
 }
 
-/* The hooks of a kind, by their names. */
+/* The subscriptions of a mode that want events of this name, by their names; NIL if none does. */
 const List *
-asynx_subscriptions_hooks(AsynxMode mode)
+asynx_subscriptions_matching(AsynxMode mode, const text *event_name)
+{
+	KnownName  *known;
+	MemoryContext caller;
+
+	Refresh();
+	if (Current.modes[mode] == NIL)
+		return NIL;
+
+	known = FindName(event_name);
+	if (!known->found[mode])
+	{
+		caller = MemoryContextSwitchTo(Current.context);
+		known->subscriptions[mode] = FindMatching(mode, event_name);
+		known->found[mode] = true;
+		MemoryContextSwitchTo(caller);
+	}
+	return known->subscriptions[mode];
+}
+
+/* The subscriptions or hooks of a mode, by their names. */
+const List *
+asynx_subscriptions_of(AsynxMode mode)
 {
 	Refresh();
 	return Current.modes[mode];
+}
+
+/* The subscription of that mode and name; NULL if it is not there, or does not run. */
+const AsynxSubscription *
+asynx_subscriptions_find(AsynxMode mode, const char *name)
+{
+	const ListCell *cell;
+
+	foreach(cell, asynx_subscriptions_of(mode))
+	{
+		const AsynxSubscription *subscription = lfirst(cell);
+
+		if (strcmp(subscription->name, name) == 0)
+			return subscription;
+	}
+	return NULL;
+}
+
+/* Grows when the list was read again. */
+uint64
+asynx_subscriptions_generation(void)
+{
+	Refresh();
+	return Current.generation;
 }

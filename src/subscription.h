@@ -13,6 +13,9 @@
 /* How a subscription is run; the hooks are subscriptions to what befalls others. */
 typedef enum AsynxMode
 {
+	ASYNX_ASYNC,				/* by a worker */
+	ASYNX_CHANNEL,				/* by NOTIFY */
+	ASYNX_PULL,					/* by the application */
 	ASYNX_INLINE,				/* in the writer's transaction */
 	ASYNX_ON_FORGET,
 	ASYNX_ON_PANIC,
@@ -21,6 +24,14 @@ typedef enum AsynxMode
 	ASYNX_ON_CORRUPTION,
 	ASYNX_MODES					/* how many there are */
 } AsynxMode;
+
+/* What becomes of an event that cannot be handled. */
+typedef enum AsynxPolicy
+{
+	ASYNX_CONTINUE,				/* it is recorded, others go on */
+	ASYNX_PARK,					/* it waits, and later ones of its aggregate too */
+	ASYNX_STOP					/* nothing goes on: a write is refused, a subscription stops */
+} AsynxPolicy;
 
 /* What a function takes. */
 typedef enum AsynxForm
@@ -77,12 +88,18 @@ typedef struct AsynxSubscription
 	AsynxTaker	fallback;		/* gets what the handler could not handle */
 	const Interval *timeout;	/* for each call; NULL for none */
 	int64		milliseconds;	/* the same; 0 for none */
-	bool		stops;			/* is a write refused that it cannot handle? */
+	const char *channel;		/* of NOTIFY; NULL for none */
+	int			partitions;
+	int			max_attempts;
+	int64		retry_delay;	/* in milliseconds */
+	AsynxPolicy policy;
 } AsynxSubscription;
 
 /* These run within a query scope; lists and what is in them last as long as the transaction. */
-extern const List *asynx_subscriptions_matching(const text *event_name);
-extern const List *asynx_subscriptions_hooks(AsynxMode mode);
+extern const List *asynx_subscriptions_matching(AsynxMode mode, const text *event_name);
+extern const List *asynx_subscriptions_of(AsynxMode mode);
+extern const AsynxSubscription *asynx_subscriptions_find(AsynxMode mode, const char *name);
+extern uint64 asynx_subscriptions_generation(void);
 
 /* What a function of that form must look like. */
 extern const AsynxSignature *asynx_subscription_signature(AsynxForm form);

@@ -1,0 +1,560 @@
+/*
+ * bus.c
+ *	  The bus of a database: looks at new events and gives the workers work.
+ *
+ * 1. It sleeps until a commit wakes it (slots.c, 3), reads the names of the events up
+ *	  to the safe position, once for all subscriptions, and knows from that which
+ *	  partitions have something to do.  These wait in line for a projection worker;
+ *	  the bus starts as many as there is work for, within asynx.max_workers.
+ *
+ * 2. When it begins it does not know which partitions have something to do.  Those
+ *	  that are far behind are given to the workers, for the others it reads the events
+ *	  since the checkpoint of the last of them.  Checkpoints of partitions that had
+ *	  nothing to do follow the feed at a distance, so that this stays little.
+ *
+ * 3. A worker that dies takes its task with it; the partition gets in line again, and
+ *	  is to be careful (projection.c, 4), as all are at the start of the bus.
+ *
+ * 4. It keeps asynx.feed_mark for standbys.  It runs no handlers.
+ */
+#include "asynx.h"
+
+#include "access/xact.h"
+#include "checkpoint.h"
+#include "commands/extension.h"
+#include "catalog/pg_type.h"
+#include "feed.h"
+#include "guc.h"
+#include "lib/ilist.h"
+#include "lifecycle.h"
+#include "miscadmin.h"
+#include "query.h"
+#include "slots.h"
+#include "storage/ipc.h"
+#include "subscription.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "worker.h"
+
+/* Which partitions are read up with, and how far an idle one's checkpoint may be behind. */
+#define NEAR_POSITIONS 20000
+#define LAZY_POSITIONS 10000
+
+/* How many events are looked at in one turn, and how often the mark is written, in ms. */
+#define LOOK_EVENTS 10000
+#define MARK_INTERVAL 100
+
+/* A partition, as the bus knows it. */
+typedef struct Partition
+{
+	AsynxPartition key;			/* hash key */
+	dlist_node	node;			/* in the line, if queued */
+	uint64		generation;		/* of the list of subscriptions that it was found in */
+	int64		wanted;			/* the newest event that it wants */
+	int64		done;			/* nothing at or below is left to be done */
+	int64		checkpoint;		/* as it is stored, at least */
+	TimestampTz due;			/* when it has a retry to do; DT_NOEND for never */
+	bool		queued;			/* does it wait for a worker? */
+	bool		running;		/* has a worker got it? */
+	bool		careful;		/* is its next task to be done with care? */
+} Partition;
+
+/* A projection worker, as the bus knows it. */
+typedef struct Worker
+{
+	dlist_node	node;			/* in Workers */
+	int			slot;
+	uint64		generation;		/* of the slot */
+	BackgroundWorkerHandle *handle;
+	Partition  *partition;		/* that it works on; NULL: it is idle */
+} Worker;
+
+static AsynxQuery SelectCheckpoints = {
+	.sql = ASYNX_SQL("SELECT c.subscription, c.partition, c.position "
+					 "FROM asynx.checkpoints c JOIN asynx.subscriptions s "
+					 "ON s.name OPERATOR(pg_catalog.=) c.subscription "
+					 "WHERE s.mode OPERATOR(pg_catalog.=) 'async' "
+					 "AND s.state OPERATOR(pg_catalog.=) 'running'"),
+	.nargs = 0,
+};
+
+/* Partitions with failures that are to be looked at. */
+static AsynxQuery SelectFailing = {
+	.sql = ASYNX_SQL("SELECT DISTINCT f.subscription FROM asynx.failures f "
+					 "WHERE f.state OPERATOR(pg_catalog.<>) 'dead'"),
+	.nargs = 0,
+};
+
+static AsynxQuery UpdateMark = {
+	.sql = ASYNX_SQL("UPDATE asynx.feed_mark m SET position = $1, "
+					 " noted_at = pg_catalog.clock_timestamp() "
+					 "WHERE m.position OPERATOR(pg_catalog.<) $1"),
+	.nargs = 1,
+	.argtypes = {INT8OID},
+};
+
+/* An idle partition follows the feed, unless somebody moved it meanwhile. */
+static AsynxQuery FollowFeed = {
+	.sql = ASYNX_SQL("UPDATE asynx.checkpoints c SET position = $4 "
+					 "WHERE c.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND c.partition OPERATOR(pg_catalog.=) $2 "
+					 "AND c.position OPERATOR(pg_catalog.=) $3"),
+	.nargs = 4,
+	.argtypes = {TEXTOID, INT4OID, INT8OID, INT8OID},
+};
+
+/* The partitions, those of them that wait for a worker, and the workers. */
+static HTAB *Partitions = NULL;
+static dlist_head Line = DLIST_STATIC_INIT(Line);
+static dlist_head Workers = DLIST_STATIC_INIT(Workers);
+
+/* The list of subscriptions that the partitions were read from. */
+static uint64 Generation = 0;
+
+/* Up to where the events were looked at; negative before the first time. */
+static int64 Seen = -1;
+
+/* The mark as it was last written, and when. */
+static int64 Marked = 0;
+static TimestampTz MarkedAt = 0;
+
+/* Is there more to look at, at once? */
+static bool More = false;
+
+/* How it is said that a worker could not be started, only once. */
+static TimestampTz NextStart = 0;
+
+pg_noreturn PGDLLEXPORT void asynx_bus_main(Datum arg);
+
+/* Puts a partition in line. */
+static void
+Enqueue(Partition *partition)
+{
+	if (partition->queued || partition->running)
+		return;
+	dlist_push_tail(&Line, &partition->node);
+	partition->queued = true;
+}
+
+/* Row function of SelectCheckpoints. */
+static bool
+AddPartition(TupleTableSlot *slot, void *arg)
+{
+	int64		safe = *(int64 *) arg;
+	AsynxPartition key;
+	Partition  *partition;
+	int64		position;
+	bool		isnull;
+	bool		found;
+
+	memset(&key, 0, sizeof(key));
+	text_to_cstring_buffer(DatumGetTextPP(slot_getattr(slot, 1, &isnull)), key.subscription,
+						   sizeof(key.subscription));
+	key.number = DatumGetInt32(slot_getattr(slot, 2, &isnull));
+	position = DatumGetInt64(slot_getattr(slot, 3, &isnull));
+
+	partition = hash_search(Partitions, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		memset((char *) partition + sizeof(key), 0, sizeof(*partition) - sizeof(key));
+		partition->careful = true;
+		partition->due = DT_NOEND;
+		partition->done = position;
+		if (Seen < 0 || position < Seen)
+			Enqueue(partition);
+	}
+	else if (position < partition->checkpoint)
+	{
+		/* it was rebuilt */
+		partition->done = position;
+		Enqueue(partition);
+	}
+	partition->checkpoint = position;
+	partition->generation = Generation;
+	(void) safe;
+	return true;
+}
+
+/* Row function of SelectFailing: all partitions of the subscription are looked at. */
+static bool
+EnqueueFailing(TupleTableSlot *slot, void *arg)
+{
+	bool		isnull;
+	AsynxPartition key;
+	Partition  *partition;
+
+	(void) arg;
+	memset(&key, 0, sizeof(key));
+	text_to_cstring_buffer(DatumGetTextPP(slot_getattr(slot, 1, &isnull)), key.subscription,
+						   sizeof(key.subscription));
+	for (key.number = 0;; key.number++)
+	{
+		partition = hash_search(Partitions, &key, HASH_FIND, NULL);
+		if (partition == NULL)
+			return true;
+		Enqueue(partition);
+	}
+}
+
+/* Forgets the partitions that are not there any more. */
+static void
+DropPartitions(void)
+{
+	HASH_SEQ_STATUS status;
+	Partition  *partition;
+
+	hash_seq_init(&status, Partitions);
+	while ((partition = hash_seq_search(&status)) != NULL)
+	{
+		if (partition->generation == Generation || partition->running)
+			continue;
+		if (partition->queued)
+			dlist_delete(&partition->node);
+		(void) hash_search(Partitions, &partition->key, HASH_REMOVE, NULL);
+	}
+}
+
+/* Reads the partitions again if the subscriptions have changed. */
+static void
+RefreshPartitions(int64 safe)
+{
+	uint64		generation = asynx_subscriptions_generation();
+
+	if (generation == Generation)
+		return;
+
+	Generation = generation;
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) asynx_query_read(&SelectCheckpoints, NULL, NULL, AddPartition, &safe);
+	DropPartitions();
+	(void) asynx_query_read(&SelectFailing, NULL, NULL, EnqueueFailing, NULL);
+	PopActiveSnapshot();
+}
+
+/* Row function of the feed: which partitions want the event? */
+static bool
+NoteEvent(TupleTableSlot *slot, void *arg)
+{
+	int		   *left = (int *) arg;
+	bool		isnull;
+	text	   *id = DatumGetTextPP(slot_getattr(slot, 2, &isnull));
+	text	   *name = DatumGetTextPP(slot_getattr(slot, 3, &isnull));
+	const ListCell *cell;
+
+	Seen = DatumGetInt64(slot_getattr(slot, 7, &isnull));
+	foreach(cell, asynx_subscriptions_matching(ASYNX_ASYNC, name))
+	{
+		const AsynxSubscription *subscription = lfirst(cell);
+		AsynxPartition key;
+		Partition  *partition;
+
+		memset(&key, 0, sizeof(key));
+		strlcpy(key.subscription, subscription->name, sizeof(key.subscription));
+		key.number = asynx_partition_of(id, subscription->partitions);
+		partition = hash_search(Partitions, &key, HASH_FIND, NULL);
+		if (partition == NULL)
+			continue;
+		partition->wanted = Seen;
+		if (partition->done < Seen)
+			Enqueue(partition);
+	}
+	return --*left > 0;
+}
+
+/* Looks at the events up to the safe position. */
+static void
+LookAtEvents(int64 safe)
+{
+	int			left = LOOK_EVENTS;
+
+	if (Seen < 0)
+		Seen = safe;
+	if (Seen >= safe)
+		return;
+	PushActiveSnapshot(GetLatestSnapshot());
+	asynx_feed_scan(Seen, safe, NoteEvent, &left);
+	PopActiveSnapshot();
+	More = left == 0;
+	if (!More)
+		Seen = safe;
+}
+
+/* Writes the mark for standbys if it is time. */
+static void
+WriteMark(int64 safe)
+{
+	Datum		values[] = {Int64GetDatum(safe)};
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (safe <= Marked || !TimestampDifferenceExceeds(MarkedAt, now, MARK_INTERVAL))
+		return;
+	(void) asynx_query_write(&UpdateMark, values, NULL, NULL, NULL);
+	Marked = safe;
+	MarkedAt = now;
+}
+
+/* Lets the checkpoints of partitions that have nothing to do follow the feed. */
+static void
+FollowIdle(void)
+{
+	HASH_SEQ_STATUS status;
+	Partition  *partition;
+
+	hash_seq_init(&status, Partitions);
+	while ((partition = hash_seq_search(&status)) != NULL)
+	{
+		Datum		values[4];
+
+		if (partition->queued || partition->running || partition->wanted > partition->done ||
+			Seen - partition->checkpoint < LAZY_POSITIONS || partition->due != DT_NOEND)
+			continue;
+		values[0] = CStringGetTextDatum(partition->key.subscription);
+		values[1] = Int32GetDatum(partition->key.number);
+		values[2] = Int64GetDatum(partition->checkpoint);
+		values[3] = Int64GetDatum(Seen);
+		if (asynx_query_write(&FollowFeed, values, NULL, NULL, NULL) > 0)
+			partition->checkpoint = partition->done = Seen;
+		else
+			Enqueue(partition);
+	}
+}
+
+/* Ends the bus if the extension is not in its database any more. */
+static void
+CheckExtension(void)
+{
+	if (OidIsValid(get_extension_oid("asynx", true)))
+		return;
+	asynx_slots_set_verdict(ASYNX_ABSENT);
+	proc_exit(0);
+}
+
+/* Takes the results of the workers over, and the tasks of those that have gone. */
+static void
+CollectResults(void)
+{
+	dlist_mutable_iter iter;
+	bool		progress = false;
+
+	dlist_foreach_modify(iter, &Workers)
+	{
+		Worker	   *worker = dlist_container(Worker, node, iter.cur);
+		Partition  *partition = worker->partition;
+		AsynxTask	task;
+
+		if (partition != NULL && asynx_slots_collect(worker->slot, worker->generation, &task))
+		{
+			partition->running = false;
+			partition->careful = false;
+			partition->done = Max(partition->done, task.reached);
+			partition->due = task.due;
+			partition->checkpoint = Max(partition->checkpoint, 0);
+			worker->partition = NULL;
+			progress = true;
+			if (task.more || partition->wanted > partition->done)
+				Enqueue(partition);
+		}
+		if (asynx_slots_in_use(worker->slot, worker->generation))
+			continue;
+
+		if (worker->partition != NULL)
+		{
+			partition->running = false;
+			partition->careful = true;
+			Enqueue(partition);
+		}
+		dlist_delete(&worker->node);
+		pfree(worker->handle);
+		pfree(worker);
+	}
+	if (progress)
+		ConditionVariableBroadcast(asynx_slots_progress());
+}
+
+/* Puts in line what has become due; returns how long the next takes, in ms, or the limit. */
+static long
+EnqueueDue(long limit)
+{
+	HASH_SEQ_STATUS status;
+	Partition  *partition;
+	TimestampTz now = GetCurrentTimestamp();
+
+	hash_seq_init(&status, Partitions);
+	while ((partition = hash_seq_search(&status)) != NULL)
+	{
+		if (partition->due == DT_NOEND)
+			continue;
+		if (partition->due <= now)
+		{
+			partition->due = DT_NOEND;
+			Enqueue(partition);
+		}
+		else
+			limit = Min(limit, TimestampDifferenceMilliseconds(now, partition->due) + 1);
+	}
+	return limit;
+}
+
+/* Gives a partition to an idle worker; false if there is none. */
+static bool
+Assign(Partition *partition)
+{
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &Workers)
+	{
+		Worker	   *worker = dlist_container(Worker, node, iter.cur);
+		AsynxTask	task;
+
+		if (worker->partition != NULL)
+			continue;
+		memset(&task, 0, sizeof(task));
+		task.partition = partition->key;
+		task.careful = partition->careful;
+		if (!asynx_slots_assign(worker->slot, worker->generation, &task))
+			continue;
+		worker->partition = partition;
+		return true;
+	}
+	return false;
+}
+
+/* Gives the partitions in line to idle workers. */
+static void
+AssignTasks(void)
+{
+	while (!dlist_is_empty(&Line))
+	{
+		Partition  *partition = dlist_head_element(Partition, node, &Line);
+
+		if (!Assign(partition))
+			return;
+		(void) dlist_pop_head_node(&Line);
+		partition->queued = false;
+		partition->running = true;
+	}
+}
+
+/* How many workers have no work, or are only coming. */
+static int
+IdleWorkers(void)
+{
+	dlist_iter	iter;
+	int			count = 0;
+
+	dlist_foreach(iter, &Workers)
+	{
+		if (dlist_container(Worker, node, iter.cur)->partition == NULL)
+			count++;
+	}
+	return count;
+}
+
+/* Starts workers for the partitions that are still in line. */
+static void
+StartWorkers(void)
+{
+	int			idle = IdleWorkers();
+	dlist_iter	iter;
+
+	if (GetCurrentTimestamp() < NextStart)
+		return;
+	dlist_foreach(iter, &Line)
+	{
+		MemoryContext caller;
+		Worker	   *worker;
+
+		if (idle-- > 0)
+			continue;
+		caller = MemoryContextSwitchTo(TopMemoryContext);
+		worker = palloc0(sizeof(Worker));
+		MemoryContextSwitchTo(caller);
+		if (!asynx_worker_start(ASYNX_PROJECTION, MyDatabaseId, &worker->slot,
+								&worker->generation, &worker->handle))
+		{
+			pfree(worker);
+			NextStart = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
+			return;
+		}
+		dlist_push_tail(&Workers, &worker->node);
+	}
+}
+
+/* What needs a transaction. */
+static void
+LookIntoDatabase(void)
+{
+	AsynxQueryScope scope;
+	int64		safe;
+
+	asynx_worker_begin_transaction("looking for events");
+	CheckExtension();
+	asynx_query_begin(&scope);
+	if (asynx_lifecycle_runs())
+	{
+		safe = asynx_feed_safe_position();
+		RefreshPartitions(safe);
+		LookAtEvents(safe);
+		FollowIdle();
+		WriteMark(safe);
+	}
+	asynx_query_end(&scope);
+	asynx_worker_commit();
+}
+
+/* A turn of the bus; "arg" gets how long it may sleep, in milliseconds. */
+static void
+Turn(void *arg)
+{
+	long	   *sleep = (long *) arg;
+
+	More = false;
+	CollectResults();
+	LookIntoDatabase();
+	*sleep = EnqueueDue(asynx_poll_interval);
+	AssignTasks();
+	StartWorkers();
+	if (More)
+		*sleep = 0;
+	else if (!dlist_is_empty(&Line))
+		*sleep = Min(*sleep, 1000);
+	if (Marked < Seen)
+		*sleep = Min(*sleep, MARK_INTERVAL);
+}
+
+/* The bus. */
+void
+asynx_bus_main(Datum arg)
+{
+	uint32		wait_event = 0;
+	HASHCTL		control = {
+		.keysize = sizeof(AsynxPartition),
+		.entrysize = sizeof(Partition),
+	};
+
+	asynx_worker_begin(arg);
+	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
+
+	/* not all databases have the extension */
+	asynx_worker_begin_transaction("starting");
+	CheckExtension();
+	asynx_worker_commit();
+	if (!asynx_slots_set_bus())
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("too many databases have the extension asynx")));
+	Partitions = hash_create("asynx partitions", 64, &control, HASH_ELEM | HASH_BLOBS);
+
+	for (;;)
+	{
+		long		sleep = 0;
+
+		asynx_slots_bus_sleeps();
+		if (!asynx_worker_try(Turn, &sleep))
+			sleep = 1000;
+		asynx_worker_sleep(sleep, asynx_wait_event(&wait_event, "AsynxBusMain"));
+	}
+}

@@ -1,0 +1,450 @@
+/*
+ * checkpoint.c
+ *	  How far subscriptions have got, and what they could not handle.
+ *
+ * 1. Each partition of a subscription has a row that says up to where it has handled
+ *	  the feed.  Who handles events of the partition holds that row's lock to the end
+ *	  of his transaction and moves it in the same, so that nothing is handled twice.
+ *
+ * 2. What could not be handled is a row of asynx.failures, by state:
+ *
+ *	  retrying	it is tried again at next_at
+ *	  parked	it waits for asynx.retry(), or, without attempts, for an earlier event
+ *				of its aggregate
+ *	  requested	it is to be tried now
+ *	  dead		it was given up, and holds up nobody
+ *
+ *	  All but the dead hold up the later events of their aggregate, which become rows
+ *	  too when their turn comes; they are handled in order.
+ *
+ * 3. Where a crash has to be survived, an event gets such a row before it is handled,
+ *	  "retrying" without a failed_at, in a transaction of its own.  The row goes when
+ *	  the event has been handled.
+ */
+#include "asynx.h"
+
+#include "catalog/pg_type.h"
+#include "checkpoint.h"
+#include "common/hashfn.h"
+#include "mb/pg_wchar.h"
+#include "query.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/snapmgr.h"
+
+/* How much of an error's message a failure keeps, in bytes. */
+#define MESSAGE_BYTES 1000
+
+/* Before an event is tried again that did not fail by itself, in milliseconds. */
+#define REPETITION_DELAY 100
+
+/* How many failures are handled at a time. */
+#define DUE_LIMIT 100
+
+static AsynxQuery LockCheckpoint = {
+	.sql = ASYNX_SQL("SELECT c.position FROM asynx.checkpoints c "
+					 "WHERE c.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND c.partition OPERATOR(pg_catalog.=) $2 FOR UPDATE"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT4OID},
+};
+
+static AsynxQuery MoveCheckpoint = {
+	.sql = ASYNX_SQL("UPDATE asynx.checkpoints c SET position = $3 "
+					 "WHERE c.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND c.partition OPERATOR(pg_catalog.=) $2"),
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT4OID, INT8OID},
+};
+
+/* Aggregates that wait; a row that was only begun holds up nobody. */
+static AsynxQuery SelectWaiting = {
+	.sql = ASYNX_SQL("SELECT f.aggregate_id FROM asynx.failures f "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND f.state OPERATOR(pg_catalog.<>) 'dead' "
+					 "AND (f.failed_at IS NOT NULL OR f.attempts OPERATOR(pg_catalog.=) 0)"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+/* What may be handled now, or next: nothing earlier of its aggregate is in its way. */
+static AsynxQuery SelectDue = {
+	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, f.next_at "
+					 "FROM asynx.failures f "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND (f.state OPERATOR(pg_catalog.=) 'requested' "
+					 " OR f.state OPERATOR(pg_catalog.=) 'retrying' AND f.failed_at IS NOT NULL "
+					 " OR f.state OPERATOR(pg_catalog.=) 'parked' "
+					 "  AND f.attempts OPERATOR(pg_catalog.=) 0) "
+					 "AND NOT EXISTS (SELECT FROM asynx.failures b "
+					 " WHERE b.subscription OPERATOR(pg_catalog.=) $1 "
+					 " AND b.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 " AND b.position OPERATOR(pg_catalog.<) f.position "
+					 " AND b.state OPERATOR(pg_catalog.<>) 'dead') "
+					 "ORDER BY f.position"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+static AsynxQuery SelectBegun = {
+	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts "
+					 "FROM asynx.failures f "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND f.state OPERATOR(pg_catalog.=) 'retrying' AND f.failed_at IS NULL "
+					 "ORDER BY f.position"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+static AsynxQuery DeleteFailure = {
+	.sql = ASYNX_SQL("DELETE FROM asynx.failures f "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND f.position OPERATOR(pg_catalog.=) $2"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
+
+static AsynxQuery InsertBegun = {
+	.sql = ASYNX_SQL("INSERT INTO asynx.failures AS f "
+					 "(subscription, position, aggregate_id, version, state, attempts) "
+					 "VALUES ($1, $2, $3, $4, 'retrying', 1) "
+					 "ON CONFLICT (subscription, position) DO UPDATE "
+					 "SET attempts = f.attempts OPERATOR(pg_catalog.+) 1"),
+	.nargs = 4,
+	.argtypes = {TEXTOID, INT8OID, TEXTOID, INT8OID},
+};
+
+static AsynxQuery InsertWaiting = {
+	.sql = ASYNX_SQL("INSERT INTO asynx.failures "
+					 "(subscription, position, aggregate_id, version, state, attempts) "
+					 "VALUES ($1, $2, $3, $4, 'parked', 0) "
+					 "ON CONFLICT (subscription, position) DO UPDATE "
+					 "SET state = excluded.state, attempts = 0"),
+	.nargs = 4,
+	.argtypes = {TEXTOID, INT8OID, TEXTOID, INT8OID},
+};
+
+static AsynxQuery UpsertFailure = {
+	.sql = ASYNX_SQL("INSERT INTO asynx.failures AS f "
+					 "(subscription, position, aggregate_id, version, state, attempts, next_at, "
+					 " sqlstate, message, failed_at) "
+					 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp()) "
+					 "ON CONFLICT (subscription, position) DO UPDATE SET "
+					 " state = excluded.state, attempts = excluded.attempts, "
+					 " next_at = excluded.next_at, sqlstate = excluded.sqlstate, "
+					 " message = excluded.message, failed_at = excluded.failed_at"),
+	.nargs = 9,
+	.argtypes = {TEXTOID, INT8OID, TEXTOID, INT8OID, TEXTOID, INT4OID, TIMESTAMPTZOID, TEXTOID,
+	TEXTOID},
+};
+
+static AsynxQuery StopSubscription = {
+	.sql = ASYNX_SQL("UPDATE asynx.subscriptions s SET state = 'stopped', state_reason = $2 "
+					 "WHERE s.name OPERATOR(pg_catalog.=) $1"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+/* A list of failures under way. */
+typedef struct Failures
+{
+	const AsynxPartition *partition;	/* whose they are */
+	int			partitions;		/* how many there are */
+	List	   *list;
+	TimestampTz next;			/* the earliest that is not due yet */
+} Failures;
+
+/* The partition of an aggregate.  Stored checkpoints depend on it: it must never change. */
+int
+asynx_partition_of(const text *aggregate_id, int partitions)
+{
+	uint64		hash;
+
+	if (partitions == 1)
+		return 0;
+	hash = hash_bytes_extended((const unsigned char *) VARDATA_ANY(aggregate_id),
+							   VARSIZE_ANY_EXHDR(aggregate_id), 0);
+	return (int) (hash % (uint64) partitions);
+}
+
+/* Row function of LockCheckpoint. */
+static bool
+GetPosition(TupleTableSlot *slot, void *arg)
+{
+	(void) asynx_query_get_int64(slot, arg);
+	return true;
+}
+
+/*
+ * Locks the partition's checkpoint to the end of the transaction and reads it; false
+ * if there is none.
+ */
+bool
+asynx_checkpoint_lock(const AsynxPartition *partition, int64 *position)
+{
+	Datum		values[] = {
+		CStringGetTextDatum(partition->subscription), Int32GetDatum(partition->number)
+	};
+
+	return asynx_query_write(&LockCheckpoint, values, NULL, GetPosition, position) > 0;
+}
+
+/* Moves the partition's checkpoint, which is locked. */
+void
+asynx_checkpoint_move(const AsynxPartition *partition, int64 position)
+{
+	Datum		values[] = {
+		CStringGetTextDatum(partition->subscription), Int32GetDatum(partition->number),
+		Int64GetDatum(position)
+	};
+
+	(void) asynx_query_write(&MoveCheckpoint, values, NULL, NULL, NULL);
+}
+
+/* Hash function of a set of texts. */
+static uint32
+HashText(const void *key, Size size)
+{
+	const text *value = *(const text *const *) key;
+
+	(void) size;
+	return hash_bytes((const unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+}
+
+/* Comparison of its keys. */
+static int
+CompareTexts(const void *a, const void *b, Size size)
+{
+	(void) size;
+	return asynx_same_bytes(*(const text *const *) a, *(const text *const *) b) ? 0 : 1;
+}
+
+/* Row function of SelectWaiting. */
+static bool
+AddWaiting(TupleTableSlot *slot, void *arg)
+{
+	bool		isnull;
+	text	   *id = DatumGetTextPCopy(slot_getattr(slot, 1, &isnull));
+
+	(void) hash_search((HTAB *) arg, &id, HASH_ENTER, NULL);
+	return true;
+}
+
+/* The aggregates of a subscription whose events wait, in the current memory context. */
+HTAB *
+asynx_failures_waiting(const char *subscription)
+{
+	Datum		values[] = {CStringGetTextDatum(subscription)};
+	HASHCTL		control = {
+		.keysize = sizeof(text *),
+		.entrysize = sizeof(text *),
+		.hash = HashText,
+		.match = CompareTexts,
+		.hcxt = CurrentMemoryContext,
+	};
+	HTAB	   *waiting = hash_create("asynx waiting", 16, &control,
+									  HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
+
+	(void) asynx_query_read(&SelectWaiting, values, NULL, AddWaiting, waiting);
+	return waiting;
+}
+
+/* Do the aggregate's events wait? */
+bool
+asynx_failures_waits(HTAB *waiting, const text *aggregate_id)
+{
+	return hash_get_num_entries(waiting) > 0 &&
+		hash_search(waiting, &aggregate_id, HASH_FIND, NULL) != NULL;
+}
+
+/* Reads the first columns of SelectDue and SelectBegun. */
+static AsynxFailure *
+ReadFailure(TupleTableSlot *slot)
+{
+	AsynxFailure *failure = palloc(sizeof(AsynxFailure));
+	bool		isnull;
+
+	failure->position = DatumGetInt64(slot_getattr(slot, 1, &isnull));
+	failure->aggregate_id = DatumGetTextPCopy(slot_getattr(slot, 2, &isnull));
+	failure->version = DatumGetInt64(slot_getattr(slot, 3, &isnull));
+	failure->attempts = DatumGetInt32(slot_getattr(slot, 4, &isnull));
+	return failure;
+}
+
+/* Row function of SelectDue. */
+static bool
+AddDue(TupleTableSlot *slot, void *arg)
+{
+	Failures   *failures = (Failures *) arg;
+	bool		isnull;
+	Datum		next;
+	text	   *id = DatumGetTextPP(slot_getattr(slot, 2, &isnull));
+
+	if (asynx_partition_of(id, failures->partitions) != failures->partition->number)
+		return true;
+
+	next = slot_getattr(slot, 5, &isnull);
+	if (!isnull && DatumGetTimestampTz(next) > GetCurrentTimestamp())
+	{
+		failures->next = Min(failures->next, DatumGetTimestampTz(next));
+		return true;
+	}
+	failures->list = lappend(failures->list, ReadFailure(slot));
+	return list_length(failures->list) < DUE_LIMIT;
+}
+
+/*
+ * What a partition, of so many, is to handle now although the feed has passed it, a
+ * list of AsynxFailure; "next" gets when something else will be due, DT_NOEND for never.
+ */
+List *
+asynx_failures_due(const AsynxPartition *partition, int partitions, TimestampTz *next)
+{
+	Datum		values[] = {CStringGetTextDatum(partition->subscription)};
+	Failures	failures = {
+		.partition = partition,
+		.partitions = partitions,
+		.next = DT_NOEND,
+	};
+
+	(void) asynx_query_read(&SelectDue, values, NULL, AddDue, &failures);
+	*next = failures.next;
+	return failures.list;
+}
+
+/* Row function of SelectBegun. */
+static bool
+AddBegun(TupleTableSlot *slot, void *arg)
+{
+	List	  **list = (List **) arg;
+
+	*list = lappend(*list, ReadFailure(slot));
+	return true;
+}
+
+/* The events that were begun and not ended, a list of AsynxFailure. */
+List *
+asynx_failures_begun(const char *subscription)
+{
+	Datum		values[] = {CStringGetTextDatum(subscription)};
+	List	   *list = NIL;
+
+	(void) asynx_query_read(&SelectBegun, values, NULL, AddBegun, &list);
+	return list;
+}
+
+/* Deletes a failure: the event was handled, or there is no event any more. */
+void
+asynx_failures_forget(const char *subscription, int64 position)
+{
+	Datum		values[] = {CStringGetTextDatum(subscription), Int64GetDatum(position)};
+
+	(void) asynx_query_write(&DeleteFailure, values, NULL, NULL, NULL);
+}
+
+/* Notes that an event is about to be handled, or its turn to wait; "insert" says which. */
+static void
+Note(AsynxQuery *insert, const char *subscription, const AsynxStoredEvent *event)
+{
+	Datum		values[] = {
+		CStringGetTextDatum(subscription),
+		Int64GetDatum(event->position),
+		PointerGetDatum(event->aggregate_id),
+		Int64GetDatum(event->version),
+	};
+
+	(void) asynx_query_write(insert, values, NULL, NULL, NULL);
+}
+
+/* Notes that an event is about to be handled. */
+void
+asynx_failures_begin(const char *subscription, const AsynxStoredEvent *event)
+{
+	Note(&InsertBegun, subscription, event);
+}
+
+/* Notes that an event waits for earlier ones of its aggregate. */
+void
+asynx_failures_wait(const char *subscription, const AsynxStoredEvent *event)
+{
+	Note(&InsertWaiting, subscription, event);
+}
+
+/* What becomes of the event: its state as a failure, and when it is tried again, in ms. */
+static const char *
+Decide(const AsynxSubscription *subscription, int attempts, const ErrorData *error,
+	   int64 *delay)
+{
+	if (asynx_deliver_asks_for_repetition(error))
+	{
+		*delay = REPETITION_DELAY;
+		return "retrying";
+	}
+	if (attempts < subscription->max_attempts)
+	{
+		*delay = subscription->retry_delay;
+		return "retrying";
+	}
+	*delay = 0;
+	switch (subscription->policy)
+	{
+		case ASYNX_PARK:
+			return "parked";
+		case ASYNX_STOP:
+			return "requested";
+		default:
+			return "dead";
+	}
+}
+
+/* The message as a failure keeps it. */
+static Datum
+Message(const ErrorData *error)
+{
+	int			len = strlen(error->message);
+
+	return PointerGetDatum(cstring_to_text_with_len(error->message,
+													pg_mbcliplen(error->message, len,
+																 MESSAGE_BYTES)));
+}
+
+/*
+ * Records that a subscription could not handle an event, at its so many-th attempt;
+ * true if the subscription is to stop.
+ */
+bool
+asynx_failures_record(const AsynxSubscription *subscription, const AsynxStoredEvent *event,
+					  int attempts, const ErrorData *error)
+{
+	bool		repeated = asynx_deliver_asks_for_repetition(error);
+	int64		delay;
+	const char *state = Decide(subscription, attempts, error, &delay);
+	bool		retrying = strcmp(state, "retrying") == 0;
+	TimestampTz next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), delay);
+	char		nulls[] = "         ";
+	Datum		values[] = {
+		CStringGetTextDatum(subscription->name),
+		Int64GetDatum(event->position),
+		PointerGetDatum(event->aggregate_id),
+		Int64GetDatum(event->version),
+		CStringGetTextDatum(state),
+		Int32GetDatum(repeated ? attempts - 1 : attempts),
+		TimestampTzGetDatum(next),
+		CStringGetTextDatum(unpack_sql_state(error->sqlerrcode)),
+		Message(error),
+	};
+
+	if (!retrying)
+		nulls[6] = 'n';
+	(void) asynx_query_write(&UpsertFailure, values, nulls, NULL, NULL);
+	return !retrying && subscription->policy == ASYNX_STOP;
+}
+
+/* Stops a subscription, for a reason that its status shows. */
+void
+asynx_subscription_stop(const char *subscription, const char *reason)
+{
+	Datum		values[] = {CStringGetTextDatum(subscription), CStringGetTextDatum(reason)};
+
+	(void) asynx_query_write(&StopSubscription, values, NULL, NULL, NULL);
+}

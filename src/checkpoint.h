@@ -1,0 +1,43 @@
+/*
+ * checkpoint.h
+ *	  How far subscriptions have got, and what they could not handle.
+ */
+#ifndef ASYNX_CHECKPOINT_H
+#define ASYNX_CHECKPOINT_H
+
+#include "deliver.h"
+#include "executor/tuptable.h"
+#include "slots.h"
+
+/* An event that a subscription could not handle, or has to wait with. */
+typedef struct AsynxFailure
+{
+	int64		position;
+	text	   *aggregate_id;
+	int64		version;
+	int			attempts;
+} AsynxFailure;
+
+/* These run within a query scope; the first keeps the partition to the end of the transaction. */
+extern bool asynx_checkpoint_lock(const AsynxPartition *partition, int64 *position);
+extern void asynx_checkpoint_move(const AsynxPartition *partition, int64 position);
+extern int	asynx_partition_of(const text *aggregate_id, int partitions);
+
+/* Aggregates with events that wait, of all partitions of a subscription: a set of texts. */
+extern struct HTAB *asynx_failures_waiting(const char *subscription);
+extern bool asynx_failures_waits(struct HTAB *waiting, const text *aggregate_id);
+
+/* What is due, oldest first per aggregate; and when the next will be. */
+extern List *asynx_failures_due(const AsynxPartition *partition, int partitions,
+								TimestampTz *next);
+
+extern void asynx_failures_forget(const char *subscription, int64 position);
+extern void asynx_failures_begin(const char *subscription, const AsynxStoredEvent *event);
+extern List *asynx_failures_begun(const char *subscription);
+extern void asynx_failures_wait(const char *subscription, const AsynxStoredEvent *event);
+extern bool asynx_failures_record(const AsynxSubscription *subscription,
+								  const AsynxStoredEvent *event, int attempts,
+								  const ErrorData *error);
+extern void asynx_subscription_stop(const char *subscription, const char *reason);
+
+#endif							/* ASYNX_CHECKPOINT_H */

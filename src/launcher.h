@@ -1,0 +1,15 @@
+/*
+ * launcher.h
+ *	  Starts a bus in each database that has the extension.
+ */
+#ifndef ASYNX_LAUNCHER_H
+#define ASYNX_LAUNCHER_H
+
+#include "access/xact.h"
+
+extern void asynx_launcher_init(void);
+
+/* The end of a transaction, for asynx.c; raises nothing. */
+extern void asynx_launcher_at_xact_end(XactEvent event);
+
+#endif							/* ASYNX_LAUNCHER_H */

@@ -1,0 +1,593 @@
+/*
+ * projection.c
+ *	  The worker that runs handlers.
+ *
+ * 1. It gets its work from the bus, a partition of a subscription at a time (slots.c),
+ *	  and works on it until nothing is left or its time is up, so that many
+ *	  subscriptions share few workers.
+ *
+ * 2. Events are handled in batches, one transaction each: the partition's checkpoint
+ *	  is locked, the events after it are read, up to the safe position, and go through
+ *	  the handler in one subtransaction; then the checkpoint moves, once, and all of it
+ *	  commits.  A batch is bounded by number, by bytes and by time.
+ *
+ * 3. If anything in a batch fails, its effects are undone, and its events are handled
+ *	  one by one, a transaction each, so that what fails costs only itself
+ *	  (checkpoint.c says what becomes of it).  Events of an aggregate that waits are put
+ *	  in line behind.
+ *
+ * 4. After a start of the server or the death of a worker the events go one by one
+ *	  too, and each attempt is committed before it is made.  An event that was being
+ *	  handled at two deaths is not tried again: it is recorded as a failure.
+ *
+ * Commits are not flushed: if they are lost in a crash, the handler's effects and the
+ * checkpoint are lost together, and the events, which were flushed before, are handled
+ * again.
+ */
+#include "asynx.h"
+
+#include "access/xact.h"
+#include "checkpoint.h"
+#include "deliver.h"
+#include "errors.h"
+#include "feed.h"
+#include "guc.h"
+#include "hook.h"
+#include "miscadmin.h"
+#include "pattern.h"
+#include "pgstat.h"
+#include "query.h"
+#include "slots.h"
+#include "states.h"
+#include "storage/ipc.h"
+#include "store.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "worker.h"
+
+/* How long a batch and a task may take, and how long an idle worker stays, in milliseconds. */
+#define BATCH_TIME 50
+#define TASK_TIME 200
+#define IDLE_TIME 60000
+
+/* How many bytes of patches, or of states, a batch may have. */
+#define BATCH_BYTES (16 * 1024 * 1024)
+
+/* An idle partition's checkpoint moves when the feed is so far ahead. */
+#define LAZY_POSITIONS 10000
+
+/* At how many deaths an event is given up. */
+#define DEATHS 2
+
+/* A batch of events. */
+typedef struct Batch
+{
+	AsynxTask  *task;
+	const AsynxSubscription *subscription;
+	struct HTAB *waiting;		/* aggregates whose events wait */
+	AsynxStoredEvent *events;	/* those to be handled */
+	int			count;
+	int			room;
+	Size		bytes;			/* of what they have */
+	int			handled;		/* how many a unit has handled */
+	int64		from;			/* the checkpoint */
+	int64		reached;		/* what was looked at */
+	bool		full;			/* is there more? */
+	AsynxCall	call;			/* that is being made, for the error filter */
+	TimestampTz until;			/* when the unit is to end */
+} Batch;
+
+pg_noreturn PGDLLEXPORT void asynx_projection_main(Datum arg);
+
+/* Memory of the batch, or of the list, that is being worked on. */
+static MemoryContext WorkContext = NULL;
+
+/* Adds an event to the batch. */
+static void
+AddEvent(Batch *batch, TupleTableSlot *slot)
+{
+	AsynxStoredEvent *event;
+
+	if (batch->count == batch->room)
+	{
+		batch->room = Max(64, batch->room * 2);
+		batch->events = batch->events == NULL ?
+			palloc(batch->room * sizeof(AsynxStoredEvent)) :
+			repalloc(batch->events, batch->room * sizeof(AsynxStoredEvent));
+	}
+	event = &batch->events[batch->count++];
+	asynx_event_from_slot(slot, event);
+	batch->bytes += VARSIZE_ANY(event->patch);
+	if (event->metadata != NULL)
+		batch->bytes += VARSIZE_ANY(event->metadata);
+}
+
+/* Does the subscription's partition want the event in the row? */
+static bool
+Wants(const Batch *batch, TupleTableSlot *slot)
+{
+	bool		isnull;
+	text	   *name = DatumGetTextPP(slot_getattr(slot, 3, &isnull));
+	text	   *id = DatumGetTextPP(slot_getattr(slot, 2, &isnull));
+
+	return asynx_pattern_match(batch->subscription->pattern, VARDATA_ANY(name),
+							   VARSIZE_ANY_EXHDR(name)) &&
+		asynx_partition_of(id, batch->subscription->partitions) == batch->task->partition.number;
+}
+
+/* Row function of the feed: takes what the partition wants, until the batch is full. */
+static bool
+Take(TupleTableSlot *slot, void *arg)
+{
+	Batch	   *batch = (Batch *) arg;
+	bool		isnull;
+
+	batch->reached = DatumGetInt64(slot_getattr(slot, 7, &isnull));
+	if (Wants(batch, slot))
+		AddEvent(batch, slot);
+	batch->full = batch->count >= asynx_batch_size || batch->bytes >= BATCH_BYTES;
+	return !batch->full;
+}
+
+/* Reads the events after the checkpoint. */
+static void
+ReadBatch(Batch *batch)
+{
+	int64		safe = asynx_feed_safe_position();
+	MemoryContext caller;
+
+	batch->reached = batch->from;
+	batch->count = 0;
+	batch->bytes = 0;
+	batch->full = false;
+	PushActiveSnapshot(GetLatestSnapshot());
+	batch->waiting = asynx_failures_waiting(batch->subscription->name);
+	caller = MemoryContextSwitchTo(WorkContext);
+	if (batch->from < safe)
+		asynx_feed_scan(batch->from, safe, Take, batch);
+	MemoryContextSwitchTo(caller);
+	PopActiveSnapshot();
+	if (!batch->full)
+		batch->reached = Max(safe, batch->from);
+}
+
+/* Gives an event to the handler, within the unit. */
+static void
+HandleEvent(Batch *batch, const AsynxStoredEvent *event)
+{
+	const AsynxTaker *handler = &batch->subscription->handler;
+	AsynxDelivery delivery = {.envelope = {.event = event}, .mark = asynx_erasures_mark()};
+
+	memset(&batch->call, 0, sizeof(batch->call));
+	batch->call.function = &handler->function;
+	batch->call.timeout = batch->subscription->milliseconds;
+	if (asynx_deliver_wants_states(handler->form))
+		asynx_deliver_fold(&delivery);
+	asynx_hooks_set_event(&batch->call, handler->form, &delivery.envelope);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	asynx_handler_run_in_time(&batch->call);
+	PopActiveSnapshot();
+}
+
+/* Does the handler take many events at once? */
+static bool
+TakesMany(const Batch *batch)
+{
+	AsynxForm	form = batch->subscription->handler.form;
+
+	return form == ASYNX_TAKES_EVENTS || form == ASYNX_TAKES_STOREDS;
+}
+
+/* Puts an event in line behind those that its aggregate waits for; true if it waits. */
+static bool
+MaybeWait(const Batch *batch, const AsynxStoredEvent *event)
+{
+	if (!asynx_failures_waits(batch->waiting, event->aggregate_id))
+		return false;
+	asynx_failures_wait(batch->subscription->name, event);
+	return true;
+}
+
+/* Gives the events to the handler, one after the other, until time is up. */
+static void
+HandleEach(Batch *batch)
+{
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx event",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(scratch);
+
+	for (batch->handled = 0; batch->handled < batch->count;)
+	{
+		const AsynxStoredEvent *event = &batch->events[batch->handled];
+
+		CHECK_FOR_INTERRUPTS();
+		if (!MaybeWait(batch, event))
+			HandleEvent(batch, event);
+		batch->handled++;
+		MemoryContextReset(scratch);
+		if (GetCurrentTimestamp() >= batch->until)
+			break;
+	}
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(scratch);
+}
+
+/* Gives the events to the handler, many at once. */
+static void
+HandleMany(Batch *batch)
+{
+	const AsynxTaker *handler = &batch->subscription->handler;
+	AsynxEventArray array;
+
+	memset(&batch->call, 0, sizeof(batch->call));
+	batch->call.function = &handler->function;
+	batch->call.timeout = batch->subscription->milliseconds;
+
+	asynx_hooks_begin_array(&array, handler->form);
+	for (batch->handled = 0; batch->handled < batch->count && array.bytes < BATCH_BYTES;
+		 batch->handled++)
+	{
+		const AsynxStoredEvent *event = &batch->events[batch->handled];
+		AsynxDelivery delivery = {.envelope = {.event = event}, .mark = asynx_erasures_mark()};
+
+		CHECK_FOR_INTERRUPTS();
+		if (MaybeWait(batch, event))
+			continue;
+		if (asynx_deliver_wants_states(handler->form))
+			asynx_deliver_fold(&delivery);
+		asynx_hooks_add_event(&array, &delivery.envelope);
+	}
+	if (array.count == 0)
+		return;
+
+	asynx_hooks_set_array(&batch->call, &array);
+	PushActiveSnapshot(GetTransactionSnapshot());
+	asynx_handler_run_in_time(&batch->call);
+	PopActiveSnapshot();
+}
+
+/* Unit of work: the batch, or as much of it as there is time for. */
+static void
+HandleBatch(void *arg)
+{
+	Batch	   *batch = (Batch *) arg;
+
+	if (TakesMany(batch))
+		HandleMany(batch);
+	else
+		HandleEach(batch);
+}
+
+/* Error filter: is it the handler's? */
+static bool
+IsHandlerFailure(const ErrorData *error, void *arg)
+{
+	return !asynx_deliver_is_interruption(error) || ((const Batch *) arg)->call.timed_out;
+}
+
+/* Moves the checkpoint over what was handled. */
+static void
+MoveOn(Batch *batch)
+{
+	bool		all = batch->handled == batch->count;
+	int64		position = all ? batch->reached : batch->events[batch->handled - 1].position;
+
+	/* an idle partition does not write */
+	if (batch->handled > 0 || position - batch->from > LAZY_POSITIONS)
+		asynx_checkpoint_move(&batch->task->partition, position);
+	batch->task->reached = position;
+	batch->task->more = !all || batch->full;
+}
+
+/* Begins a transaction of the task's; false if there is nothing to work on any more. */
+static bool
+Begin(Batch *batch, AsynxQueryScope *scope)
+{
+	const char *name = batch->task->partition.subscription;
+
+	asynx_worker_begin_transaction(name);
+	asynx_query_begin(scope);
+	batch->subscription = asynx_subscriptions_find(ASYNX_ASYNC, name);
+	if (batch->subscription != NULL &&
+		batch->task->partition.number < batch->subscription->partitions &&
+		asynx_checkpoint_lock(&batch->task->partition, &batch->from))
+		return true;
+
+	batch->task->reached = PG_INT64_MAX;
+	batch->task->more = false;
+	return false;
+}
+
+/* Ends it. */
+static void
+End(AsynxQueryScope *scope)
+{
+	asynx_query_end(scope);
+	asynx_worker_commit();
+}
+
+/* Notes, in a transaction of its own that is flushed, that an event is about to be handled. */
+static void
+NoteAttempt(Batch *batch, const AsynxStoredEvent *event)
+{
+	AsynxQueryScope scope;
+
+	if (Begin(batch, &scope) && batch->from < event->position)
+		asynx_failures_begin(batch->subscription->name, event);
+	ForceSyncCommit();
+	End(&scope);
+}
+
+/* Reads an event again; false if it was forgotten meanwhile. */
+static bool
+ReadAgain(const text *aggregate_id, int64 version, int64 position, AsynxStoredEvent *event)
+{
+	bool		found;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = asynx_feed_find(aggregate_id, version, position, event);
+	PopActiveSnapshot();
+	return found;
+}
+
+/* Gives up an event at which the server, or the worker, has died too often. */
+static bool
+GiveUp(Batch *batch, const AsynxStoredEvent *event, int attempts)
+{
+	ErrorData	error = {
+		.sqlerrcode = ERRCODE_CRASH_SHUTDOWN,
+		.message = "the worker died while the event was handled",
+	};
+
+	return asynx_failures_record(batch->subscription, event,
+								 Max(attempts, batch->subscription->max_attempts), &error);
+}
+
+/* Handles an event, at its so many-th attempt; true if the subscription is to stop. */
+static bool
+HandleOne(Batch *batch, const AsynxStoredEvent *event, int attempts)
+{
+	AsynxDelivery delivery = {
+		.envelope = {.event = event},
+		.mark = asynx_erasures_mark(),
+		.repeatable = true,
+	};
+	ErrorData  *error = asynx_deliver(batch->subscription, &delivery);
+
+	if (error == NULL)
+	{
+		asynx_failures_forget(batch->subscription->name, event->position);
+		return false;
+	}
+	if (!asynx_failures_record(batch->subscription, event, attempts, error))
+		return false;
+
+	asynx_subscription_stop(batch->subscription->name,
+							psprintf("position %lld: %s", (long long) event->position,
+									 asynx_handler_cause(error)));
+	return true;
+}
+
+/* How often an event was begun and not ended. */
+static int
+Deaths(const char *subscription, int64 position)
+{
+	const ListCell *cell;
+	int			deaths = 0;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	foreach(cell, asynx_failures_begun(subscription))
+	{
+		const AsynxFailure *failure = lfirst(cell);
+
+		if (failure->position == position)
+			deaths = failure->attempts - 1;
+	}
+	PopActiveSnapshot();
+	return deaths;
+}
+
+/* Handles an event of the batch in a transaction of its own; false to go no further. */
+static bool
+HandleAlone(Batch *batch, const AsynxStoredEvent *read)
+{
+	AsynxQueryScope scope;
+	AsynxStoredEvent event;
+	bool		stop = false;
+	int			deaths;
+
+	if (batch->task->careful)
+		NoteAttempt(batch, read);
+
+	if (!Begin(batch, &scope) || batch->from >= read->position)
+	{
+		End(&scope);
+		return false;
+	}
+	PushActiveSnapshot(GetLatestSnapshot());
+	batch->waiting = asynx_failures_waiting(batch->subscription->name);
+	PopActiveSnapshot();
+	deaths = batch->task->careful ? Deaths(batch->subscription->name, read->position) : 0;
+	if (!ReadAgain(read->aggregate_id, read->version, read->position, &event))
+		asynx_failures_forget(batch->subscription->name, read->position);
+	else if (deaths >= DEATHS)
+		stop = GiveUp(batch, &event, deaths);
+	else if (!MaybeWait(batch, &event))
+		stop = HandleOne(batch, &event, 1);
+
+	batch->task->reached = read->position;
+	asynx_checkpoint_move(&batch->task->partition, read->position);
+	End(&scope);
+	return !stop;
+}
+
+/* Handles the events of the batch one by one. */
+static void
+HandleOneByOne(Batch *batch)
+{
+	int			i;
+
+	for (i = 0; i < batch->count; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!HandleAlone(batch, &batch->events[i]))
+			return;
+	}
+	batch->task->more = true;
+}
+
+/* Handles the next batch. */
+static void
+NextBatch(AsynxTask *task)
+{
+	Batch		batch = {.task = task};
+	AsynxQueryScope scope;
+	bool		failed = false;
+
+	if (Begin(&batch, &scope))
+	{
+		ReadBatch(&batch);
+		batch.until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BATCH_TIME);
+		failed = task->careful && batch.count > 0;
+		if (!failed && batch.count > 0)
+			failed = asynx_query_attempt(HandleBatch, IsHandlerFailure, &batch) != NULL;
+		if (!failed)
+			MoveOn(&batch);
+	}
+	End(&scope);
+
+	if (failed)
+		HandleOneByOne(&batch);
+	task->careful = false;
+}
+
+/* Notes, in a transaction of its own that is flushed, that a failure is about to be handled. */
+static void
+NoteRepetition(AsynxTask *task, const AsynxFailure *failure)
+{
+	Batch		batch = {.task = task};
+	AsynxQueryScope scope;
+	AsynxStoredEvent event = {
+		.position = failure->position,
+		.aggregate_id = failure->aggregate_id,
+		.version = failure->version,
+	};
+
+	if (Begin(&batch, &scope))
+		asynx_failures_begin(batch.subscription->name, &event);
+	ForceSyncCommit();
+	End(&scope);
+}
+
+/* Handles one event that the feed has passed, if it still is to be; false to go no further. */
+static bool
+HandleDue(AsynxTask *task, const AsynxFailure *failure)
+{
+	Batch		batch = {.task = task};
+	AsynxQueryScope scope;
+	AsynxStoredEvent event;
+	bool		begun;
+	bool		stop = false;
+
+	if (task->careful)
+		NoteRepetition(task, failure);
+	begun = Begin(&batch, &scope);
+	if (begun)
+	{
+		int			deaths = failure->attempts - batch.subscription->max_attempts;
+
+		if (!ReadAgain(failure->aggregate_id, failure->version, failure->position, &event))
+			asynx_failures_forget(batch.subscription->name, failure->position);
+		else if (task->careful && deaths >= DEATHS)
+			stop = GiveUp(&batch, &event, failure->attempts);
+		else
+			stop = HandleOne(&batch, &event, failure->attempts + 1);
+	}
+	End(&scope);
+	return begun && !stop;
+}
+
+/* Handles what is due although the feed has passed it. */
+static void
+HandleAllDue(AsynxTask *task)
+{
+	Batch		batch = {.task = task};
+	AsynxQueryScope scope;
+	List	   *due = NIL;
+	const ListCell *cell;
+
+	if (Begin(&batch, &scope))
+	{
+		MemoryContext caller;
+
+		PushActiveSnapshot(GetLatestSnapshot());
+		caller = MemoryContextSwitchTo(WorkContext);
+		due = asynx_failures_due(&task->partition, batch.subscription->partitions, &task->due);
+		MemoryContextSwitchTo(caller);
+		PopActiveSnapshot();
+	}
+	End(&scope);
+
+	foreach(cell, due)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!HandleDue(task, lfirst(cell)))
+			return;
+	}
+}
+
+/* A turn: a task. */
+static void
+RunTask(void *arg)
+{
+	AsynxTask  *task = (AsynxTask *) arg;
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TASK_TIME);
+
+	task->due = DT_NOEND;
+	do
+	{
+		HandleAllDue(task);
+		task->more = false;
+		NextBatch(task);
+		MemoryContextReset(WorkContext);
+	} while (task->more && GetCurrentTimestamp() < until);
+
+	/* what failed now may be due before it is looked at again */
+	HandleAllDue(task);
+}
+
+/* The worker. */
+void
+asynx_projection_main(Datum arg)
+{
+	uint32		wait_event = 0;
+	TimestampTz idle_since;
+	AsynxTask	task;
+
+	asynx_worker_begin(arg);
+	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
+	WorkContext = AllocSetContextCreate(TopMemoryContext, "asynx task", ALLOCSET_DEFAULT_SIZES);
+	asynx_slots_wake_bus();
+
+	idle_since = GetCurrentTimestamp();
+	while (!TimestampDifferenceExceeds(idle_since, GetCurrentTimestamp(), IDLE_TIME))
+	{
+		if (!asynx_slots_get_task(&task))
+		{
+			asynx_worker_sleep(IDLE_TIME, asynx_wait_event(&wait_event, "AsynxProjectionMain"));
+			continue;
+		}
+
+		if (!asynx_worker_try(RunTask, &task))
+		{
+			task.more = false;
+			task.due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
+		}
+		MemoryContextReset(WorkContext);
+		asynx_slots_end_task(&task);
+		idle_since = GetCurrentTimestamp();
+	}
+	proc_exit(0);
+}

@@ -1,0 +1,653 @@
+/*
+ * slots.c
+ *	  Which workers there are, what they do, and how they are woken.
+ *
+ * 1. Every worker has a slot, which whoever starts it reserves before and the worker
+ *	  attaches to.  A slot that changes hands gets a new generation, so a worker that
+ *	  comes too late finds that it is not meant any more.  An exit callback frees the
+ *	  slot; a crash makes the memory anew.
+ *
+ * 2. A bus gives its projection workers tasks through their slots: it assigns one to
+ *	  an idle worker and wakes it; the worker puts the result there and wakes the bus.
+ *
+ * 3. Each database that has had a bus has an entry, which stays as long as the server
+ *	  runs.  Its bus announces that it is about to sleep, looks at its work once more
+ *	  and then sleeps; who commits events wakes it only if it announced that, with
+ *	  two reads of shared memory otherwise.  Waking takes no lock and raises nothing:
+ *	  it happens in commit callbacks.
+ *
+ * 4. A database that is to be dropped, renamed, moved or copied is barred: its
+ *	  workers are told to go, and none comes until the command has ended.
+ *
+ * The lock protects the slots, the bars and the handing out of entries.  It is held
+ * for a few loads and stores, never while anything else is waited for.
+ */
+#include "asynx.h"
+
+#include <signal.h>
+
+#include "guc.h"
+#include "miscadmin.h"
+#include "port/atomics.h"
+#include "slots.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/lwlock.h"
+#include "storage/proc.h"
+#include "storage/shmem.h"
+
+/* How many databases may have a bus, and how many may be barred at a time. */
+#define MAX_DATABASES 128
+#define MAX_BARS 16
+
+/* Where a task is. */
+typedef enum TaskState
+{
+	NO_TASK,
+	ASSIGNED,					/* the worker has not taken it yet */
+	UNDER_WAY,
+	ENDED						/* the bus has not seen the result yet */
+} TaskState;
+
+/* A worker's slot; all of it protected by the lock. */
+typedef struct Slot
+{
+	bool		in_use;
+	bool		attached;		/* has its worker come? */
+	uint64		generation;		/* grows when the slot changes hands */
+	AsynxWorkerStatus status;
+	int			proc;			/* number of the worker's PGPROC, if attached */
+	TaskState	state;			/* of status.task */
+	AsynxVerdict verdict;		/* kept when the slot is free again */
+} Slot;
+
+/* A database that has had a bus. */
+typedef struct Entry
+{
+	pg_atomic_uint32 database;	/* InvalidOid: not handed out yet */
+	pg_atomic_uint32 proc;		/* number of the bus's PGPROC + 1; 0 for none */
+	pg_atomic_uint32 sleeping;	/* is the bus to be woken? */
+	ConditionVariable progress; /* broadcast when its workers got on */
+} Entry;
+
+/* A database that is to be left alone. */
+typedef struct Bar
+{
+	Oid			database;		/* InvalidOid: free */
+	int			pid;			/* who put it up */
+} Bar;
+
+/* The shared memory of this room. */
+typedef struct SlotsShared
+{
+	LWLock	   *lock;
+	pg_atomic_uint32 launcher;	/* number of its PGPROC + 1; 0 for none */
+	pg_atomic_uint32 asked;		/* is the launcher to look at all databases again? */
+	Entry		entries[MAX_DATABASES];
+	Bar			bars[MAX_BARS];
+	int			nslots;
+	Slot		slots[FLEXIBLE_ARRAY_MEMBER];
+} SlotsShared;
+
+/* NULL when the library was not preloaded. */
+static SlotsShared *Shared = NULL;
+
+/* Is the bus to be woken when the current transaction has been committed? */
+static bool WakeAtCommit = false;
+
+/* This worker's slot; NULL in other processes. */
+static Slot *Mine = NULL;
+
+/* Size of this room's shared memory. */
+Size
+asynx_slots_shmem_size(void)
+{
+	return add_size(offsetof(SlotsShared, slots),
+					mul_size(MAX_DATABASES + asynx_max_workers, sizeof(Slot)));
+}
+
+/* Sets up this room's shared memory, with no workers. */
+void
+asynx_slots_shmem_init(void)
+{
+	bool		found;
+	int			i;
+
+	Shared = ShmemInitStruct("asynx slots", asynx_slots_shmem_size(), &found);
+	if (found)
+		return;
+
+	memset(Shared, 0, asynx_slots_shmem_size());
+	Shared->lock = &GetNamedLWLockTranche("asynx slots")->lock;
+	Shared->nslots = MAX_DATABASES + asynx_max_workers;
+	pg_atomic_init_u32(&Shared->launcher, 0);
+	pg_atomic_init_u32(&Shared->asked, 1);
+	for (i = 0; i < MAX_DATABASES; i++)
+	{
+		pg_atomic_init_u32(&Shared->entries[i].database, InvalidOid);
+		pg_atomic_init_u32(&Shared->entries[i].proc, 0);
+		pg_atomic_init_u32(&Shared->entries[i].sleeping, 0);
+		ConditionVariableInit(&Shared->entries[i].progress);
+	}
+}
+
+/* Sets the latch of a process; "proc" is the number of its PGPROC + 1, 0 for none. */
+static void
+Wake(uint32 proc)
+{
+	if (proc > 0)
+		SetLatch(&GetPGProcByNumber(proc - 1)->procLatch);
+}
+
+/* Is the database barred?  The lock is held. */
+static bool
+IsBarred(Oid database)
+{
+	int			i;
+
+	for (i = 0; i < MAX_BARS; i++)
+	{
+		if (Shared->bars[i].database == database)
+			return true;
+	}
+	return false;
+}
+
+/* Is the database barred? */
+bool
+asynx_slots_barred(Oid database)
+{
+	bool		barred;
+
+	LWLockAcquire(Shared->lock, LW_SHARED);
+	barred = IsBarred(database);
+	LWLockRelease(Shared->lock);
+	return barred;
+}
+
+/* May one more worker of that kind have a slot?  The lock is held. */
+static bool
+HasRoom(AsynxWorkerKind kind)
+{
+	int			limit = kind == ASYNX_BUS ? MAX_DATABASES : asynx_max_workers;
+	int			count = 0;
+	int			i;
+
+	for (i = 0; i < Shared->nslots; i++)
+	{
+		if (Shared->slots[i].in_use && Shared->slots[i].status.kind == kind)
+			count++;
+	}
+	return count < limit;
+}
+
+/*
+ * Reserves a slot for a worker that is about to be started; false if there is none,
+ * or the database is barred.
+ */
+bool
+asynx_slots_reserve(AsynxWorkerKind kind, Oid database, int *slot, uint64 *generation)
+{
+	bool		reserved = false;
+	int			i;
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < Shared->nslots && !reserved && HasRoom(kind) && !IsBarred(database); i++)
+	{
+		Slot	   *candidate = &Shared->slots[i];
+
+		if (candidate->in_use)
+			continue;
+		candidate->generation++;
+		candidate->in_use = true;
+		candidate->attached = false;
+		memset(&candidate->status, 0, sizeof(candidate->status));
+		candidate->status.kind = kind;
+		candidate->status.database = database;
+		candidate->status.since = GetCurrentTimestamp();
+		candidate->state = NO_TASK;
+		candidate->verdict = ASYNX_DIED;
+		*slot = i;
+		*generation = candidate->generation;
+		reserved = true;
+	}
+	LWLockRelease(Shared->lock);
+	return reserved;
+}
+
+/* Is the slot still held by the worker it was reserved for? */
+bool
+asynx_slots_in_use(int slot, uint64 generation)
+{
+	const Slot *held = &Shared->slots[slot];
+	bool		in_use;
+
+	LWLockAcquire(Shared->lock, LW_SHARED);
+	in_use = held->in_use && held->generation == generation;
+	LWLockRelease(Shared->lock);
+	return in_use;
+}
+
+/* Gives a slot up whose worker has not come. */
+void
+asynx_slots_give_up(int slot, uint64 generation)
+{
+	Slot	   *held = &Shared->slots[slot];
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	if (held->in_use && held->generation == generation && !held->attached)
+		held->in_use = false;
+	LWLockRelease(Shared->lock);
+}
+
+/* How the last worker that had the slot ended. */
+AsynxVerdict
+asynx_slots_verdict(int slot)
+{
+	AsynxVerdict verdict;
+
+	LWLockAcquire(Shared->lock, LW_SHARED);
+	verdict = Shared->slots[slot].verdict;
+	LWLockRelease(Shared->lock);
+	return verdict;
+}
+
+/* This database's entry; NULL if it never had a bus. */
+static Entry *
+FindEntry(void)
+{
+	static Entry *mine = NULL;
+	int			i;
+
+	if (Shared == NULL || mine != NULL)
+		return mine;
+	for (i = 0; i < MAX_DATABASES && mine == NULL; i++)
+	{
+		uint32		database = pg_atomic_read_u32(&Shared->entries[i].database);
+
+		if (database == InvalidOid)
+			break;
+		if (database == MyDatabaseId)
+			mine = &Shared->entries[i];
+	}
+	return mine;
+}
+
+/* Exit callback: the worker leaves its slot, and tells who may care. */
+static void
+Detach(int code, Datum arg)
+{
+	Entry	   *entry = FindEntry();
+
+	(void) code;
+	(void) arg;
+	if (Mine == NULL)
+		return;
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	if (Mine->status.kind == ASYNX_BUS && entry != NULL &&
+		pg_atomic_read_u32(&entry->proc) == (uint32) Mine->proc + 1)
+		pg_atomic_write_u32(&entry->proc, 0);
+	Mine->in_use = false;
+	LWLockRelease(Shared->lock);
+	Mine = NULL;
+	asynx_slots_wake_bus();
+	Wake(pg_atomic_read_u32(&Shared->launcher));
+}
+
+/* Takes the slot that was reserved for this worker; false if it is not meant any more. */
+bool
+asynx_slots_attach(int slot, uint64 generation, Oid *database)
+{
+	Slot	   *reserved = &Shared->slots[slot];
+
+	before_shmem_exit(Detach, (Datum) 0);
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	if (reserved->in_use && reserved->generation == generation && !reserved->attached &&
+		!IsBarred(reserved->status.database))
+	{
+		reserved->attached = true;
+		reserved->status.pid = MyProcPid;
+		reserved->proc = asynx_my_proc_number();
+		*database = reserved->status.database;
+		Mine = reserved;
+	}
+	LWLockRelease(Shared->lock);
+	return Mine != NULL;
+}
+
+/* Says how this worker is about to end. */
+void
+asynx_slots_set_verdict(AsynxVerdict verdict)
+{
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	Mine->verdict = verdict;
+	LWLockRelease(Shared->lock);
+}
+
+/* The task of this worker; false if it has none. */
+bool
+asynx_slots_get_task(AsynxTask *task)
+{
+	bool		found;
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	found = Mine->state == ASSIGNED;
+	if (found)
+	{
+		Mine->state = UNDER_WAY;
+		*task = Mine->status.task;
+	}
+	LWLockRelease(Shared->lock);
+	return found;
+}
+
+/* Tells the bus what came of this worker's task. */
+void
+asynx_slots_end_task(const AsynxTask *task)
+{
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	Mine->status.task = *task;
+	Mine->status.busy = false;
+	Mine->state = ENDED;
+	LWLockRelease(Shared->lock);
+	asynx_slots_wake_bus();
+}
+
+/* Gives a worker a task; false if it has gone, has not come yet or has one. */
+bool
+asynx_slots_assign(int slot, uint64 generation, const AsynxTask *task)
+{
+	Slot	   *worker = &Shared->slots[slot];
+	bool		assigned;
+	int			proc;
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	assigned = worker->in_use && worker->generation == generation && worker->attached &&
+		worker->state == NO_TASK;
+	if (assigned)
+	{
+		worker->status.task = *task;
+		worker->status.busy = true;
+		worker->state = ASSIGNED;
+	}
+	proc = worker->proc;
+	LWLockRelease(Shared->lock);
+
+	if (assigned)
+		Wake((uint32) proc + 1);
+	return assigned;
+}
+
+/* Takes over the result of a worker's task; false if there is none. */
+bool
+asynx_slots_collect(int slot, uint64 generation, AsynxTask *task)
+{
+	Slot	   *worker = &Shared->slots[slot];
+	bool		ended;
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	ended = worker->in_use && worker->generation == generation && worker->state == ENDED;
+	if (ended)
+	{
+		worker->state = NO_TASK;
+		*task = worker->status.task;
+	}
+	LWLockRelease(Shared->lock);
+	return ended;
+}
+
+/* Calls the function for each worker that there is or that is being started. */
+void
+asynx_slots_each(void (*look) (const AsynxWorkerStatus *status, void *arg), void *arg)
+{
+	int			i;
+
+	for (i = 0; Shared != NULL && i < Shared->nslots; i++)
+	{
+		AsynxWorkerStatus status;
+		bool		in_use;
+
+		LWLockAcquire(Shared->lock, LW_SHARED);
+		in_use = Shared->slots[i].in_use;
+		status = Shared->slots[i].status;
+		LWLockRelease(Shared->lock);
+		if (in_use)
+			look(&status, arg);
+	}
+}
+
+/* Tells the workers of a database to go; returns how many there are.  The lock is held. */
+static int
+TellToGo(Oid database)
+{
+	int			count = 0;
+	int			i;
+
+	for (i = 0; i < Shared->nslots; i++)
+	{
+		const Slot *slot = &Shared->slots[i];
+
+		if (!slot->in_use || slot->status.database != database)
+			continue;
+		count++;
+		if (slot->attached)
+			(void) kill(slot->status.pid, SIGTERM);
+	}
+	return count;
+}
+
+/* Exit callback: a process that dies takes its bars down. */
+static void
+UnbarAtExit(int code, Datum arg)
+{
+	(void) code;
+	(void) arg;
+	asynx_slots_unbar();
+}
+
+/* Puts a bar up; false if there are too many.  The lock is held. */
+static bool
+PutBar(Oid database)
+{
+	int			i;
+
+	for (i = 0; i < MAX_BARS; i++)
+	{
+		if (OidIsValid(Shared->bars[i].database))
+			continue;
+		Shared->bars[i].database = database;
+		Shared->bars[i].pid = MyProcPid;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Keeps workers away from a database, and waits until those that are there have gone;
+ * false if they have not after 10 seconds.
+ */
+bool
+asynx_slots_bar(Oid database)
+{
+	static bool registered = false;
+	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 10000);
+	int			left;
+	bool		barred;
+
+	if (Shared == NULL)
+		return true;
+	if (!registered)
+	{
+		before_shmem_exit(UnbarAtExit, (Datum) 0);
+		registered = true;
+	}
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	barred = PutBar(database);
+	left = TellToGo(database);
+	LWLockRelease(Shared->lock);
+
+	while (barred && left > 0 && GetCurrentTimestamp() < until)
+	{
+		CHECK_FOR_INTERRUPTS();
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 10,
+						 PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+		left = TellToGo(database);
+		LWLockRelease(Shared->lock);
+	}
+	return barred && left == 0;
+}
+
+/* Takes all bars of this process down; the launcher then looks again. */
+void
+asynx_slots_unbar(void)
+{
+	bool		had = false;
+	int			i;
+
+	if (Shared == NULL)
+		return;
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	for (i = 0; i < MAX_BARS; i++)
+	{
+		if (!OidIsValid(Shared->bars[i].database) || Shared->bars[i].pid != MyProcPid)
+			continue;
+		Shared->bars[i].database = InvalidOid;
+		had = true;
+	}
+	LWLockRelease(Shared->lock);
+	if (had)
+		asynx_slots_ask_launcher();
+}
+
+/* Exit callback of the launcher. */
+static void
+LeaveLauncher(int code, Datum arg)
+{
+	(void) code;
+	(void) arg;
+	pg_atomic_write_u32(&Shared->launcher, 0);
+}
+
+/* This process is the launcher. */
+void
+asynx_slots_set_launcher(void)
+{
+	before_shmem_exit(LeaveLauncher, (Datum) 0);
+	pg_atomic_write_u32(&Shared->launcher, (uint32) asynx_my_proc_number() + 1);
+}
+
+/* Asks the launcher to look at all databases again; raises nothing. */
+void
+asynx_slots_ask_launcher(void)
+{
+	if (Shared == NULL)
+		return;
+	pg_atomic_write_u32(&Shared->asked, 1);
+	pg_memory_barrier();
+	Wake(pg_atomic_read_u32(&Shared->launcher));
+}
+
+/* For the launcher: was it asked since it last asked this? */
+bool
+asynx_slots_launcher_asked(void)
+{
+	return pg_atomic_exchange_u32(&Shared->asked, 0) != 0;
+}
+
+/* Finds or makes this database's entry; NULL if there are too many.  The lock is held. */
+static Entry *
+MakeEntry(void)
+{
+	int			i;
+
+	for (i = 0; i < MAX_DATABASES; i++)
+	{
+		uint32		database = pg_atomic_read_u32(&Shared->entries[i].database);
+
+		if (database == MyDatabaseId)
+			return &Shared->entries[i];
+		if (database != InvalidOid)
+			continue;
+		pg_atomic_write_u32(&Shared->entries[i].database, MyDatabaseId);
+		return &Shared->entries[i];
+	}
+	return NULL;
+}
+
+/* This process is the bus of its database; false if there are too many databases. */
+bool
+asynx_slots_set_bus(void)
+{
+	Entry	   *entry;
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	entry = MakeEntry();
+	if (entry != NULL)
+		pg_atomic_write_u32(&entry->proc, (uint32) asynx_my_proc_number() + 1);
+	LWLockRelease(Shared->lock);
+	return entry != NULL;
+}
+
+/* The bus will sleep, unless it finds something to do after this. */
+void
+asynx_slots_bus_sleeps(void)
+{
+	pg_atomic_write_u32(&FindEntry()->sleeping, 1);
+	pg_memory_barrier();
+}
+
+/* Wakes this database's bus if it sleeps; raises nothing. */
+void
+asynx_slots_wake_bus(void)
+{
+	Entry	   *entry = FindEntry();
+
+	if (entry == NULL)
+		return;
+	pg_memory_barrier();
+	if (pg_atomic_read_u32(&entry->sleeping) != 0 &&
+		pg_atomic_exchange_u32(&entry->sleeping, 0) != 0)
+		Wake(pg_atomic_read_u32(&entry->proc));
+}
+
+/* Wakes the bus when the current transaction has been committed. */
+void
+asynx_slots_wake_bus_at_commit(void)
+{
+	WakeAtCommit = true;
+}
+
+/* The end of a transaction. */
+void
+asynx_slots_at_xact_end(XactEvent event)
+{
+	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
+		return;
+	if (WakeAtCommit && event == XACT_EVENT_COMMIT)
+		asynx_slots_wake_bus();
+	WakeAtCommit = false;
+}
+
+/* Has this database a bus? */
+bool
+asynx_slots_has_bus(void)
+{
+	Entry	   *entry = FindEntry();
+
+	return entry != NULL && pg_atomic_read_u32(&entry->proc) != 0;
+}
+
+/* What to wait on for the progress of this database's workers; NULL if it never had a bus. */
+ConditionVariable *
+asynx_slots_progress(void)
+{
+	Entry	   *entry = FindEntry();
+
+	return entry != NULL ? &entry->progress : NULL;
+}
