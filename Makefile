@@ -22,6 +22,7 @@ ROOMS = \
 	deliver \
 	diff \
 	doc \
+	ear \
 	element \
 	erase \
 	erasures \
@@ -46,20 +47,26 @@ ROOMS = \
 	lock \
 	node \
 	nodewriter \
+	operate \
 	overlay \
 	patch \
 	patchbuilder \
 	pattern \
+	payload \
 	pointer \
 	projection \
+	publish \
+	pull \
 	query \
 	queue \
+	relay \
 	replay \
 	send \
 	shmem \
 	slots \
 	snapshot \
 	states \
+	status \
 	store \
 	subscribe \
 	subscription \
@@ -67,6 +74,7 @@ ROOMS = \
 	upcast \
 	uuid \
 	value \
+	wait \
 	worker
 
 OBJS = $(ROOMS:%=src/%.o)

@@ -21,14 +21,16 @@
 
 #include "access/xact.h"
 #include "checkpoint.h"
-#include "commands/extension.h"
 #include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "ear.h"
 #include "feed.h"
 #include "guc.h"
 #include "lib/ilist.h"
 #include "lifecycle.h"
 #include "miscadmin.h"
 #include "query.h"
+#include "relay.h"
 #include "slots.h"
 #include "storage/ipc.h"
 #include "subscription.h"
@@ -124,8 +126,11 @@ static TimestampTz MarkedAt = 0;
 /* Is there more to look at, at once? */
 static bool More = false;
 
-/* How it is said that a worker could not be started, only once. */
+/* When a worker is to be started again after that could not be done. */
 static TimestampTz NextStart = 0;
+
+/* After how many milliseconds there is something to relay; -1 for nothing. */
+static long RelayAgain = -1;
 
 pg_noreturn PGDLLEXPORT void asynx_bus_main(Datum arg);
 
@@ -245,7 +250,7 @@ NoteEvent(TupleTableSlot *slot, void *arg)
 	const ListCell *cell;
 
 	Seen = DatumGetInt64(slot_getattr(slot, 7, &isnull));
-	foreach(cell, asynx_subscriptions_matching(ASYNX_ASYNC, name))
+	foreach(cell, asynx_subscriptions_known(ASYNX_ASYNC, name))
 	{
 		const AsynxSubscription *subscription = lfirst(cell);
 		AsynxPartition key;
@@ -500,9 +505,26 @@ LookIntoDatabase(void)
 		LookAtEvents(safe);
 		FollowIdle();
 		WriteMark(safe);
+		asynx_relay_begin(safe);
+		RelayAgain = asynx_relay(safe);
 	}
 	asynx_query_end(&scope);
 	asynx_worker_commit();
+}
+
+/* Hears a notification: a subscription's name, or nothing for all. */
+static void
+Hear(const char *payload)
+{
+	HASH_SEQ_STATUS status;
+	Partition  *partition;
+
+	hash_seq_init(&status, Partitions);
+	while ((partition = hash_seq_search(&status)) != NULL)
+	{
+		if (payload[0] == '\0' || strcmp(payload, partition->key.subscription) == 0)
+			Enqueue(partition);
+	}
 }
 
 /* A turn of the bus; "arg" gets how long it may sleep, in milliseconds. */
@@ -512,6 +534,7 @@ Turn(void *arg)
 	long	   *sleep = (long *) arg;
 
 	More = false;
+	asynx_ear_drain(Hear);
 	CollectResults();
 	LookIntoDatabase();
 	*sleep = EnqueueDue(asynx_poll_interval);
@@ -521,6 +544,8 @@ Turn(void *arg)
 		*sleep = 0;
 	else if (!dlist_is_empty(&Line))
 		*sleep = Min(*sleep, 1000);
+	if (RelayAgain >= 0)
+		*sleep = Min(*sleep, RelayAgain);
 	if (Marked < Seen)
 		*sleep = Min(*sleep, MARK_INTERVAL);
 }
@@ -541,6 +566,7 @@ asynx_bus_main(Datum arg)
 	/* not all databases have the extension */
 	asynx_worker_begin_transaction("starting");
 	CheckExtension();
+	asynx_ear_listen("asynx_wake");
 	asynx_worker_commit();
 	if (!asynx_slots_set_bus())
 		ereport(FATAL,

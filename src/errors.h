@@ -27,6 +27,13 @@
 /* Too many commands wait already. */
 #define ERRCODE_ASYNX_QUEUE_FULL MAKE_SQLSTATE('S', 'X', '0', '0', '5')
 
+/* The store takes no commands any more, or somebody else shuts it down already. */
+#define ERRCODE_ASYNX_SHUTTING_DOWN MAKE_SQLSTATE('S', 'X', '0', '0', '6')
+#define ERRCODE_ASYNX_ALREADY_SHUTTING_DOWN MAKE_SQLSTATE('S', 'X', '0', '0', '7')
+
+/* The store has been shut down. */
+#define ERRCODE_ASYNX_BUS_CLOSED MAKE_SQLSTATE('S', 'X', '0', '0', '8')
+
 /* A function of the user's is not there, or is not its owner's any more. */
 #define ERRCODE_ASYNX_HANDLER_MISSING MAKE_SQLSTATE('S', 'X', '0', '0', '9')
 
@@ -38,6 +45,9 @@
 
 /* A hook spoke against forgetting an aggregate. */
 #define ERRCODE_ASYNX_FORGET_FAILED MAKE_SQLSTATE('S', 'X', '0', '1', '2')
+
+/* No worker can run. */
+#define ERRCODE_ASYNX_DISPATCHER_CLOSED MAKE_SQLSTATE('S', 'X', '0', '1', '3')
 
 /* Not an RFC 6902 document. */
 #define ERRCODE_ASYNX_INVALID_PATCH MAKE_SQLSTATE('S', 'X', '0', '1', '4')

@@ -273,8 +273,8 @@ RefuseParameter(const text *mode, const char *name)
 }
 
 /* The timeout of a subscription, NULL for none. */
-static Interval *
-TimeoutArgument(FunctionCallInfo fcinfo, int arg)
+Interval *
+asynx_arg_timeout(FunctionCallInfo fcinfo, int arg, const char *name)
 {
 	Interval   *timeout;
 	int64		milliseconds;
@@ -286,7 +286,7 @@ TimeoutArgument(FunctionCallInfo fcinfo, int arg)
 	if (milliseconds < 1 || milliseconds > LONGEST_TIMEOUT)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"timeout\" must be between 1 millisecond and 24 days")));
+				 errmsg("\"%s\" must be between 1 millisecond and 24 days", name)));
 	return timeout;
 }
 
@@ -321,23 +321,27 @@ ModeArgument(FunctionCallInfo fcinfo, int arg)
 			 errhint("Use \"async\", \"inline\", \"channel\" or \"pull\".")));
 }
 
+/* Raises 22023 for what cannot happen on failure. */
+void
+asynx_subscription_check_policy(const text *policy, bool is_inline)
+{
+	if (!asynx_text_is(policy, "stop") && !asynx_text_is(policy, "continue") &&
+		(is_inline || !asynx_text_is(policy, "park")))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"on_failure\" cannot be \"%s\"", text_to_cstring(policy)),
+				 is_inline ? errhint("Use \"stop\" or \"continue\".") :
+				 errhint("Use \"continue\", \"park\" or \"stop\".")));
+}
+
 /* What happens on failure: given, or what is usual for the mode. */
 static text *
 OnFailureArgument(FunctionCallInfo fcinfo, int arg, AsynxMode mode)
 {
-	text	   *policy;
-
 	if (PG_ARGISNULL(arg))
 		return cstring_to_text(mode == ASYNX_INLINE ? "stop" : "continue");
-	policy = PG_GETARG_TEXT_PP(arg);
-	if (!asynx_text_is(policy, "stop") && !asynx_text_is(policy, "continue") &&
-		(mode == ASYNX_INLINE || !asynx_text_is(policy, "park")))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"on_failure\" cannot be \"%s\"", text_to_cstring(policy)),
-				 errhint(mode == ASYNX_INLINE ? "Use \"stop\" or \"continue\"." :
-						 "Use \"continue\", \"park\" or \"stop\".")));
-	return policy;
+	asynx_subscription_check_policy(PG_GETARG_TEXT_PP(arg), mode == ASYNX_INLINE);
+	return PG_GETARG_TEXT_PP(arg);
 }
 
 /* The name given, or a new one. */
@@ -485,7 +489,7 @@ asynx_subscribe(PG_FUNCTION_ARGS)
 	AsynxSubscriptionRow row = {
 		.pattern = PatternArgument(fcinfo, 0),
 		.name = NameArgument(fcinfo, 2),
-		.timeout = TimeoutArgument(fcinfo, 4),
+		.timeout = asynx_arg_timeout(fcinfo, 4, "timeout"),
 		.mode = PG_GETARG_TEXT_PP(5),
 		.start_at = PG_ARGISNULL(7) ? -1 : asynx_arg_bigint(fcinfo, 7, "start_at", 0),
 		.partitions = asynx_arg_int(fcinfo, 8, "partitions", 1),

@@ -336,7 +336,7 @@ FindMatching(AsynxMode mode, const text *event_name)
 	return matching;
 }
 
-/* What is known of an event name. */
+/* What is known of an event name; NULL if that is too much to be remembered. */
 static KnownName *
 FindName(const text *event_name)
 {
@@ -344,32 +344,32 @@ FindName(const text *event_name)
 	KnownName  *known;
 	bool		found;
 
-	/* the memory of names goes with the list */
-	if (hash_get_num_entries(Current.names) >= KNOWN_NAMES)
-	{
-		Stale = true;
-		Refresh();
-	}
-
 	text_to_cstring_buffer(event_name, key, sizeof(key));
+	known = hash_search(Current.names, key, HASH_FIND, NULL);
+	if (known != NULL || hash_get_num_entries(Current.names) >= KNOWN_NAMES)
+		return known;
+
 	known = hash_search(Current.names, key, HASH_ENTER, &found);
-	if (!found)
-		memset(known->found, false, sizeof(known->found));
+	memset(known->found, false, sizeof(known->found));
 	return known;
 }
 
-/* The subscriptions of a mode that want events of this name, by their names; NIL if none does. */
+/*
+ * The subscriptions of a mode that want events of this name, by their names; NIL if
+ * none does.  Looks at what is known already, and so may run within a row function.
+ */
 const List *
-asynx_subscriptions_matching(AsynxMode mode, const text *event_name)
+asynx_subscriptions_known(AsynxMode mode, const text *event_name)
 {
 	KnownName  *known;
 	MemoryContext caller;
 
-	Refresh();
 	if (Current.modes[mode] == NIL)
 		return NIL;
 
 	known = FindName(event_name);
+	if (known == NULL)
+		return FindMatching(mode, event_name);
 	if (!known->found[mode])
 	{
 		caller = MemoryContextSwitchTo(Current.context);
@@ -378,6 +378,14 @@ asynx_subscriptions_matching(AsynxMode mode, const text *event_name)
 		MemoryContextSwitchTo(caller);
 	}
 	return known->subscriptions[mode];
+}
+
+/* The same, of what there is now. */
+const List *
+asynx_subscriptions_matching(AsynxMode mode, const text *event_name)
+{
+	Refresh();
+	return asynx_subscriptions_known(mode, event_name);
 }
 
 /* The subscriptions or hooks of a mode, by their names. */
@@ -410,4 +418,12 @@ asynx_subscriptions_generation(void)
 {
 	Refresh();
 	return Current.generation;
+}
+
+/* The table of subscriptions. */
+Oid
+asynx_subscriptions_table(void)
+{
+	Refresh();
+	return Current.table;
 }

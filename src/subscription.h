@@ -97,15 +97,21 @@ typedef struct AsynxSubscription
 
 /* These run within a query scope; lists and what is in them last as long as the transaction. */
 extern const List *asynx_subscriptions_matching(AsynxMode mode, const text *event_name);
+extern const List *asynx_subscriptions_known(AsynxMode mode, const text *event_name);
 extern const List *asynx_subscriptions_of(AsynxMode mode);
 extern const AsynxSubscription *asynx_subscriptions_find(AsynxMode mode, const char *name);
 extern uint64 asynx_subscriptions_generation(void);
+extern Oid	asynx_subscriptions_table(void);
 
 /* What a function of that form must look like. */
 extern const AsynxSignature *asynx_subscription_signature(AsynxForm form);
 
 extern const char *asynx_subscription_mode_name(AsynxMode mode);
 extern void asynx_subscription_from_slot(TupleTableSlot *slot, AsynxSubscriptionRow *row);
+
+/* Checks of what registers and alters them. */
+extern Interval *asynx_arg_timeout(FunctionCallInfo fcinfo, int arg, const char *name);
+extern void asynx_subscription_check_policy(const text *policy, bool is_inline);
 
 /* Small things that this room and those above it need. */
 extern bool asynx_text_is(const text *value, const char *string);

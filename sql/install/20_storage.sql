@@ -225,9 +225,20 @@ CREATE TABLE asynx.checkpoints (
   subscription   text COLLATE "C",
   partition      integer CHECK (partition >= 0),
   position       bigint NOT NULL,
+  fetched        bigint,
   PRIMARY KEY (subscription, partition)
-);
+) WITH (fillfactor = 50);
 COMMENT ON TABLE asynx.checkpoints IS 'How far each partition of a subscription has got.';
+COMMENT ON COLUMN asynx.checkpoints.fetched IS 'Mode pull: up to where events were fetched.';
+
+CREATE TABLE asynx.rebuilds (
+  subscription   text COLLATE "C" PRIMARY KEY,
+  start_at       bigint NOT NULL,
+  goal           bigint NOT NULL,
+  begun_at       timestamptz NOT NULL
+);
+COMMENT ON TABLE asynx.rebuilds IS 'The last rebuild of each subscription, for asynx.progress.';
+COMMENT ON COLUMN asynx.rebuilds.goal IS 'The safe position when it began.';
 
 CREATE TABLE asynx.failures (
   subscription   text COLLATE "C",
@@ -290,6 +301,7 @@ SELECT pg_catalog.pg_extension_config_dump('asynx.upcasters', '');
 SELECT pg_catalog.pg_extension_config_dump('asynx.commands', '');
 SELECT pg_catalog.pg_extension_config_dump('asynx.subscriptions', '');
 SELECT pg_catalog.pg_extension_config_dump('asynx.checkpoints', '');
+SELECT pg_catalog.pg_extension_config_dump('asynx.rebuilds', '');
 SELECT pg_catalog.pg_extension_config_dump('asynx.failures', '');
 SELECT pg_catalog.pg_extension_config_dump('asynx.tombstones', '');
 

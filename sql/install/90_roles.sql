@@ -61,9 +61,17 @@ GRANT EXECUTE ON FUNCTION
   asynx.count(text, bigint),
   asynx.safe_position(),
   asynx.feed_holders(),
+  asynx.fetch(text, integer, boolean),
+  asynx.ack(text, bigint),
+  asynx.wait_for(bigint, interval, text),
+  asynx.wait_for_handlers(interval),
+  asynx.listen(text, integer, interval),
+  asynx.subscribe_wait(text, interval),
+  asynx.workers(),
   asynx.lifecycle_state()
   TO asynx_reader;
-GRANT SELECT ON asynx.events, asynx.aggregate_types, asynx.tombstones, asynx.feed_status
+GRANT SELECT ON asynx.events, asynx.aggregate_types, asynx.tombstones, asynx.feed_status,
+  asynx.worker_status, asynx.subscription_status, asynx.progress
   TO asynx_reader;
 
 GRANT EXECUTE ON FUNCTION
@@ -99,6 +107,14 @@ GRANT EXECUTE ON FUNCTION
   asynx.on_corruption(text),
   asynx.forget(text),
   asynx.purge_tombstones(timestamptz),
+  asynx.pause(text),
+  asynx.resume(text),
+  asynx.alter_subscription(text, interval, integer, interval, text),
+  asynx.retry(text, bigint),
+  asynx.discard(text, bigint),
+  asynx.rebuild(text, bigint),
+  asynx.publish(text, bigint),
+  asynx.publish_sync(text, bigint),
   asynx.resume()
   TO asynx_admin;
 GRANT SELECT ON
