@@ -23,6 +23,7 @@
 #include "slots.h"
 #include "states.h"
 #include "tips.h"
+#include "utils/resowner.h"
 
 PG_MODULE_MAGIC;
 
@@ -39,8 +40,6 @@ AtXactEnd(XactEvent event, void *arg)
 	asynx_states_at_xact_end(event);
 	asynx_guard_restore();
 	asynx_queue_leave();
-	asynx_launcher_at_xact_end(event);
-	asynx_slots_at_xact_end(event);
 }
 
 /* The same for a subtransaction. */
@@ -57,6 +56,20 @@ AtSubXactEnd(SubXactEvent event, SubTransactionId mine, SubTransactionId parent,
 	asynx_queue_leave();
 }
 
+/*
+ * The same when the transaction has let go of everything, and others have been told
+ * what changed: who is woken now sees it.
+ */
+static void
+AtRelease(ResourceReleasePhase phase, bool is_commit, bool is_top_level, void *arg)
+{
+	(void) arg;
+	if (phase != RESOURCE_RELEASE_AFTER_LOCKS || !is_top_level)
+		return;
+	asynx_launcher_at_release(is_commit);
+	asynx_slots_at_release(is_commit);
+}
+
 /* Called once when the library is loaded; every child of the postmaster inherits the result. */
 void
 _PG_init(void)
@@ -70,4 +83,5 @@ _PG_init(void)
 
 	RegisterXactCallback(AtXactEnd, NULL);
 	RegisterSubXactCallback(AtSubXactEnd, NULL);
+	RegisterResourceReleaseCallback(AtRelease, NULL);
 }

@@ -116,6 +116,9 @@ static dlist_head Workers = DLIST_STATIC_INIT(Workers);
 /* The list of subscriptions that the partitions were read from. */
 static uint64 Generation = 0;
 
+/* The extension, as this bus found it when it began. */
+static Oid	Extension = InvalidOid;
+
 /* Up to where the events were looked at; negative before the first time. */
 static int64 Seen = -1;
 
@@ -327,13 +330,18 @@ FollowIdle(void)
 	}
 }
 
-/* Ends the bus if the extension is not in its database any more. */
+/* Ends the bus if the extension is not in its database any more, or is another one. */
 static void
 CheckExtension(void)
 {
-	if (OidIsValid(get_extension_oid("asynx", true)))
+	Oid			extension = get_extension_oid("asynx", true);
+
+	if (OidIsValid(extension) && (extension == Extension || !OidIsValid(Extension)))
+	{
+		Extension = extension;
 		return;
-	asynx_slots_set_verdict(ASYNX_ABSENT);
+	}
+	asynx_slots_set_verdict(OidIsValid(extension) ? ASYNX_RENEWED : ASYNX_ABSENT);
 	proc_exit(0);
 }
 

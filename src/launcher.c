@@ -124,6 +124,11 @@ CheckBus(Database *database)
 		database->delay = 0;
 		return;
 	}
+	if (asynx_slots_verdict(database->slot) == ASYNX_RENEWED)
+	{
+		database->delay = 0;
+		return;
+	}
 	database->delay = Min(Max(database->delay * 2, FIRST_DELAY), LAST_DELAY);
 	database->next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->delay);
 }
@@ -207,15 +212,19 @@ asynx_launcher_main(Datum arg)
 	}
 }
 
-/* The object access hook: notices that the extension is created. */
+/* The object access hook: notices that an extension is created or dropped. */
 static void
 Access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 {
 	if (PreviousAccess != NULL)
 		PreviousAccess(access, classId, objectId, subId, arg);
 
-	if (access == OAT_POST_CREATE && classId == ExtensionRelationId)
+	if (classId != ExtensionRelationId)
+		return;
+	if (access == OAT_POST_CREATE)
 		AskAtCommit = true;
+	if (access == OAT_DROP)
+		asynx_slots_wake_bus_at_commit();
 }
 
 /* The database of that name; InvalidOid for NULL and for one that does not exist. */
@@ -322,11 +331,9 @@ Utility(PlannedStmt *statement, const char *text, bool read_only,
 
 /* The end of a transaction: asks the launcher if there may be something new for it. */
 void
-asynx_launcher_at_xact_end(XactEvent event)
+asynx_launcher_at_release(bool is_commit)
 {
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
-		return;
-	if (AskAtCommit && event == XACT_EVENT_COMMIT)
+	if (AskAtCommit && is_commit)
 		asynx_slots_ask_launcher();
 	AskAtCommit = false;
 }

@@ -5,11 +5,9 @@
 #ifndef ASYNX_LAUNCHER_H
 #define ASYNX_LAUNCHER_H
 
-#include "access/xact.h"
-
 extern void asynx_launcher_init(void);
 
 /* The end of a transaction, for asynx.c; raises nothing. */
-extern void asynx_launcher_at_xact_end(XactEvent event);
+extern void asynx_launcher_at_release(bool is_commit);
 
 #endif							/* ASYNX_LAUNCHER_H */

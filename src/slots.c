@@ -623,13 +623,11 @@ asynx_slots_wake_bus_at_commit(void)
 	WakeAtCommit = true;
 }
 
-/* The end of a transaction. */
+/* The end of a transaction, when others have been told what it changed. */
 void
-asynx_slots_at_xact_end(XactEvent event)
+asynx_slots_at_release(bool is_commit)
 {
-	if (event != XACT_EVENT_COMMIT && event != XACT_EVENT_ABORT)
-		return;
-	if (WakeAtCommit && event == XACT_EVENT_COMMIT)
+	if (WakeAtCommit && is_commit)
 		asynx_slots_wake_bus();
 	WakeAtCommit = false;
 }

@@ -5,7 +5,6 @@
 #ifndef ASYNX_SLOTS_H
 #define ASYNX_SLOTS_H
 
-#include "access/xact.h"
 #include "storage/condition_variable.h"
 #include "utils/timestamp.h"
 
@@ -20,6 +19,7 @@ typedef enum AsynxWorkerKind
 typedef enum AsynxVerdict
 {
 	ASYNX_DIED,					/* it did not say */
+	ASYNX_RENEWED,				/* the extension was dropped and created again */
 	ASYNX_ABSENT				/* the extension is not in the database */
 } AsynxVerdict;
 
@@ -93,7 +93,7 @@ extern bool asynx_slots_has_bus(void);
 
 /* The same when the current transaction has been committed; the second is for asynx.c. */
 extern void asynx_slots_wake_bus_at_commit(void);
-extern void asynx_slots_at_xact_end(XactEvent event);
+extern void asynx_slots_at_release(bool is_commit);
 
 /* Those who wait for the progress of this database's workers; NULL if it never had a bus. */
 extern ConditionVariable *asynx_slots_progress(void);
