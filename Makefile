@@ -92,6 +92,7 @@ REGRESS = \
 	json_text \
 	limits \
 	numbers \
+	orders \
 	patterns \
 	read \
 	roles \
