@@ -367,7 +367,7 @@ asynx_command_run(const AsynxWrite *request, AsynxWritten *written)
 
 	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
 	{
-		AsynxErasuresMark mark = asynx_erasures_mark();
+		AsynxStatesMark mark = asynx_states_mark();
 
 		CHECK_FOR_INTERRUPTS();
 		if (LookAlone(request, &current, written))
