@@ -23,7 +23,8 @@
  *	  statement of a client does.
  *
  * 5. asynx_query_attempt() runs statements in a subtransaction, so that a version
- *	  that somebody else took first does not cost the transaction.
+ *	  that somebody else took first does not cost the transaction; with
+ *	  asynx_query_rehearse() they leave nothing behind.
  */
 #include "asynx.h"
 
@@ -410,6 +411,35 @@ asynx_query_attempt(AsynxWork work, void *arg)
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+/* Runs "work" in a subtransaction that is undone, whatever it does; its errors are raised. */
+void
+asynx_query_rehearse(AsynxWork work, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		work(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	if (error != NULL)
+		ReThrowError(error);
 }
 
 /* Row function: puts the row into the tuplestore that is the argument. */

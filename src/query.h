@@ -56,6 +56,7 @@ extern uint64 asynx_query_write(AsynxQuery *query, const Datum *values, const ch
 								AsynxRowFunction row, void *arg);
 
 extern ErrorData *asynx_query_attempt(AsynxWork work, void *arg);
+extern void asynx_query_rehearse(AsynxWork work, void *arg);
 extern void asynx_query_read_into(AsynxQuery *query, const Datum *values, const char *nulls,
 								  FunctionCallInfo fcinfo);
 
