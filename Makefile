@@ -14,6 +14,7 @@ ROOMS = \
 	args \
 	asynx \
 	batch \
+	changes \
 	command \
 	deadline \
 	definition \

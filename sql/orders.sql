@@ -4,21 +4,12 @@ CREATE EXTENSION IF NOT EXISTS asynx;
 SET asynx.allow_drop = on;
 DROP EXTENSION asynx CASCADE;
 RESET client_min_messages;
-\getenv source PG_ABS_SRCDIR
-\set QUIET on
-\set file :source '/examples/orders/01_roles.sql'
-\i :file
+\i examples/orders/01_roles.sql
 SET ROLE shop_owner;
-\set QUIET on
-\set file :source '/examples/orders/02_commands.sql'
-\i :file
-\set QUIET on
-\set file :source '/examples/orders/03_read_model.sql'
-\i :file
+\i examples/orders/02_commands.sql
+\i examples/orders/03_read_model.sql
 RESET ROLE;
-\set QUIET on
-\set file :source '/examples/orders/04_story.sql'
-\i :file
+\i examples/orders/04_story.sql
 
 SET client_min_messages = warning;
 DROP SCHEMA shop CASCADE;

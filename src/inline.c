@@ -51,7 +51,7 @@ typedef struct Delivery
 	AsynxEnvelope envelope;
 	bool		folded;			/* are the states in the envelope? */
 	bool		forgets;		/* is it a forget? */
-	AsynxErasuresMark mark;		/* from before the event was looked at */
+	AsynxStatesMark mark;		/* from before the event was looked at */
 } Delivery;
 
 /* Many events on their way to one subscription. */
@@ -289,7 +289,7 @@ asynx_inline_run_stored(const AsynxStoredEvent *event)
 
 	if (subscriptions == NIL)
 		return;
-	delivery.mark = asynx_erasures_mark();
+	delivery.mark = asynx_states_mark();
 	DeliverToAll(subscriptions, &delivery);
 }
 
@@ -320,7 +320,7 @@ HandleItem(Unit *unit, const AsynxInlineItem *item)
 {
 	const AsynxTaker *handler = &unit->subscription->handler;
 	AsynxStoredEvent event;
-	Delivery	delivery = {.envelope = {.event = &event}, .mark = asynx_erasures_mark()};
+	Delivery	delivery = {.envelope = {.event = &event}, .mark = asynx_states_mark()};
 
 	memset(&unit->call, 0, sizeof(unit->call));
 	unit->call.function = &handler->function;
@@ -377,7 +377,7 @@ static void
 DeliverItem(Unit *unit, const AsynxInlineItem *item)
 {
 	AsynxStoredEvent event;
-	Delivery	delivery = {.envelope = {.event = &event}, .mark = asynx_erasures_mark()};
+	Delivery	delivery = {.envelope = {.event = &event}, .mark = asynx_states_mark()};
 
 	ReadItem(item, &event);
 	Deliver(unit->subscription, &delivery);
