@@ -16,6 +16,7 @@ ROOMS = \
 	batch \
 	bus \
 	checkpoint \
+	changes \
 	command \
 	deadline \
 	definition \
@@ -107,6 +108,7 @@ REGRESS = \
 	json_text \
 	limits \
 	numbers \
+	orders \
 	patterns \
 	read \
 	roles \
@@ -125,6 +127,7 @@ ISOLATION = \
 	alter_type_send \
 	append_append \
 	append_delete \
+	append_forget \
 	append_known \
 	append_recreate \
 	append_repeatable_read \
@@ -132,15 +135,18 @@ ISOLATION = \
 	batch_batch \
 	delete_delete \
 	drop_type_append \
+	forget_forget \
 	queue_full \
 	read_all_late_commit \
 	repeat_in_flight \
 	send_append \
 	send_delete \
+	send_forget \
 	send_known \
 	send_many_opposite \
 	send_send \
 	snapshot_delete \
+	subscribe_append \
 	unrelated_transaction \
 	waiter_cancelled \
 	write_delete \

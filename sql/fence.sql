@@ -247,6 +247,47 @@ FROM unnest(ARRAY['loread(%s, 10)', 'lowrite(%s, ''x'')', 'lo_lseek(%s, 0, 0)', 
      LATERAL asynx.send('fence.try', 'fence-1', jsonb_build_object('do', format(what, :fd)));
 SELECT loread(:fd, 10);
 ROLLBACK;
+-- No operator is made of such a function: the planner would run it to see how many of a column's values it holds for.
+SET ROLE regress_asynx_author;
+CREATE OPERATOR fence_app.@ (LEFTARG = int, RIGHTARG = int, FUNCTION = pg_advisory_unlock, RESTRICT = eqsel);
+CREATE OPERATOR fence_app.@@ (LEFTARG = int, RIGHTARG = int, FUNCTION = int4eq, RESTRICT = eqsel, COMMUTATOR = OPERATOR(fence_app.@@@));
+CREATE OPERATOR fence_app.@@@ (LEFTARG = int, RIGHTARG = int, FUNCTION = pg_try_advisory_lock);
+RESET ROLE;
+
+-- Nor the columns of a cursor, what the session listens to, and what it has prepared: its plan may hold what only the caller may ask for.
+SET ROLE regress_asynx_author;
+CREATE FUNCTION fence_app.says(statement text) RETURNS text LANGUAGE plpgsql SET search_path = public AS $$
+DECLARE
+  said text;
+BEGIN
+  EXECUTE statement INTO said;
+  RETURN said;
+END $$;
+RESET ROLE;
+CREATE FUNCTION public.fence_secret() RETURNS text LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN RETURN 'a secret'; END $$;
+REVOKE EXECUTE ON FUNCTION public.fence_secret() FROM PUBLIC;
+PREPARE fence_plan AS SELECT public.fence_secret();
+EXECUTE fence_plan;
+BEGIN;
+DECLARE mine CURSOR FOR SELECT n FROM fence_app.treasure;
+SELECT what, aggregate #>> '{}' AS said
+FROM unnest(ARRAY['SELECT public.fence_secret()', 'EXECUTE fence_plan', 'EXPLAIN EXECUTE fence_plan', 'EXPLAIN CREATE TABLE fence_app.copy AS EXECUTE fence_plan',
+                  'SELECT cursor_to_xmlschema(''mine'', true, true, '''')', 'SELECT pg_listening_channels()']) AS what,
+     LATERAL asynx.send('fence.try', 'fence-1', jsonb_build_object('do', format('fence_app.says(%L)', what)));
+COMMIT;
+DEALLOCATE fence_plan;
+DROP FUNCTION public.fence_secret();
+
+-- Triggers that the caller has put off are not run before their time, as the author and with his search_path.
+CREATE TABLE fence_app.watched (n int);
+CREATE FUNCTION fence_app.watch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO fence_app.proof VALUES ('watched as ' || current_user); RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER watch AFTER INSERT ON fence_app.watched DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fence_app.watch();
+BEGIN;
+INSERT INTO fence_app.watched VALUES (1);
+SELECT aggregate #>> '{}' AS said FROM asynx.send('fence.try', 'fence-1', '{"do": "fence_app.runs(''SET CONSTRAINTS ALL IMMEDIATE'')"}');
+COMMIT;
+SELECT count(*), bool_and(who = 'watched as ' || current_user) AS as_the_caller FROM fence_app.proof WHERE who LIKE 'watched%';
+
 -- Outside of such functions all of it is as ever, also after an error of one.
 SELECT pg_try_advisory_lock(4711), pg_advisory_unlock(4711);
 

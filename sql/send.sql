@@ -207,6 +207,22 @@ SELECT what, pg_temp.texts(format('SELECT asynx.send(%s)', what)) FROM unnest(AR
   $$'send.same', 'send-secret', '{"in": "s3cr3t"}', expected_version => 5$$, $$'send.nested', 'send-secret', '{"other": "send-secret", "in": "s3cr3t"}'$$,
   $$'send.does', 'send-secret', '{"do": "asynx.get(''send-none'')", "in": "s3cr3t"}'$$]) AS what;
 
+-- What a command sends while it decides is sent once, also if the command is repeated.
+CREATE FUNCTION send_app.tell(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  PERFORM asynx.send('send.echo', 'send-told', jsonb_build_object('state', payload));
+  RETURN payload;
+END $$;
+SELECT FROM asynx.create_command('send.tell', 'default', 'told', 'send_app.tell');
+SELECT version, aggregate FROM asynx.send('send.tell', 'send-tells', '1', id => '00000000-0000-4000-8000-000000000010');
+SELECT version, aggregate FROM asynx.send('send.tell', 'send-tells', '1', id => '00000000-0000-4000-8000-000000000010');
+SELECT version FROM asynx.send('send.tell', 'send-tells', '2', id => '00000000-0000-4000-8000-000000000010');
+SELECT version, aggregate FROM asynx.send('send.tell', 'send-tells', '1', id => '00000000-0000-4000-8000-000000000010');
+SELECT asynx.count('send-told', 0), asynx.count('send-tells', 0), asynx.get('send-told');
+-- An error while it is compared is the command's.
+SELECT FROM asynx.drop_command('send.echo');
+SELECT asynx.send('send.tell', 'send-tells', '1', id => '00000000-0000-4000-8000-000000000010');
+
 -- The log tells the truth: every state is the fold.
 SELECT e.aggregate_id, max(e.version) = count(*) AS whole, asynx.get(e.aggregate_id) = asynx.get(e.aggregate_id, max(e.version)) AS same
 FROM asynx.events e WHERE e.aggregate_id LIKE 'send-%' GROUP BY 1 ORDER BY 1;

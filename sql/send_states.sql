@@ -98,6 +98,22 @@ SELECT pg_temp.push('9');
 DELETE FROM asynx.upcasters WHERE aggregate_type = 'states';
 DELETE FROM asynx.snapshots WHERE aggregate_id = 'states-1';
 SELECT pg_temp.push('10');
+-- also if it is the command itself that causes the change, here by hand
+CREATE FUNCTION states_app.by_hand() RETURNS void LANGUAGE sql AS $$ INSERT INTO asynx.upcasters VALUES ('states', 1, 'states_app.upcast(pg_catalog.text,pg_catalog.jsonb)', current_user) $$;
+CREATE FUNCTION states_app.meddle(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  PERFORM states_app.by_hand(), asynx.send('states.be', 'states-other', '1');
+  RETURN current || payload;
+END $$;
+SELECT FROM asynx.create_command('states.meddle', 'states', 'e', 'states_app.meddle');
+DELETE FROM asynx.snapshots WHERE aggregate_id = 'states-1';
+SELECT previous_aggregate FROM asynx.send('states.push', 'states-1', '11');
+BEGIN;
+SELECT previous_aggregate FROM asynx.send('states.meddle', 'states-1', '12');
+DELETE FROM asynx.snapshots WHERE aggregate_id = 'states-1';
+SELECT previous_aggregate FROM asynx.send('states.push', 'states-1', '13');
+ROLLBACK;
+SELECT pg_temp.push('12');
 -- the policy is that of now
 SELECT asynx.delete('states-1');
 SELECT pg_temp.push('1');

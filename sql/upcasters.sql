@@ -115,6 +115,34 @@ SELECT FROM asynx.create_upcaster('upcast none', 1, 'upcasters_app.title');
 SELECT FROM asynx.create_upcaster(NULL, 1, 'upcasters_app.title');
 SELECT FROM asynx.drop_upcaster('upcast', 7);
 
+-- A function that decides on an aggregate does not change how its events are read: what it decided would not fit.
+CREATE FUNCTION upcasters_app.sly(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  EXECUTE 'SELECT ' || (payload ->> 'do');
+  RETURN '{}';
+END $$;
+SELECT FROM asynx.create_command('upcast.sly', 'upcast', 'e', 'upcasters_app.sly');
+DO $$
+DECLARE
+  what text;
+  cause text;
+BEGIN
+  FOREACH what IN ARRAY ARRAY['asynx.create_upcaster(''upcast'', 2, ''upcasters_app.title'')', 'asynx.drop_upcaster(''upcast'', 1)', 'asynx.alter_aggregate_type(''upcast'', 9)',
+                              'asynx.drop_aggregate_type(''upcast'')', 'asynx.create_aggregate_type(''default'', seed => ''{}'')', 'asynx.alter_aggregate_type(''upcast'', snapshot_every => 5)'] LOOP
+    BEGIN
+      PERFORM asynx.send('upcast.sly', 'upcast-1', jsonb_build_object('do', what));
+      RAISE NOTICE '%: done', what;
+    EXCEPTION WHEN SQLSTATE 'SX004' THEN
+      GET STACKED DIAGNOSTICS cause = PG_EXCEPTION_DETAIL;
+      RAISE NOTICE '%: %', what, cause;
+    END;
+  END LOOP;
+  RAISE EXCEPTION 'to undo it all';
+EXCEPTION WHEN raise_exception THEN
+  NULL;
+END $$;
+SELECT FROM asynx.drop_command('upcast.sly');
+
 -- It runs as its owner, whoever reads.
 CREATE ROLE regress_asynx_upcaster IN ROLE asynx_admin;
 GRANT USAGE, CREATE ON SCHEMA upcasters_app TO regress_asynx_upcaster;

@@ -26,8 +26,10 @@
 #include "aggtype.h"
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "changes.h"
 #include "commands/trigger.h"
 #include "errors.h"
+#include "lock.h"
 #include "query.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
@@ -172,7 +174,7 @@ ResetKnownTypes(void)
 	{
 		KnownTypesContext = AllocSetContextCreate(CacheMemoryContext, "asynx aggregate types",
 												  ALLOCSET_SMALL_SIZES);
-		CacheRegisterRelcacheCallback(ForgetKnownTypes, (Datum) 0);
+		asynx_changes_register(ForgetKnownTypes);
 	}
 
 	KnownTypes = NULL;
@@ -251,6 +253,14 @@ asynx_type_find(const text *name, AsynxType *type)
 	return true;
 }
 
+/* Keeps writers out of the event table; nobody must be deciding on a state in this session. */
+static void
+LockOutWriters(void)
+{
+	asynx_lock_check_no_decision();
+	(void) asynx_query_write(&LockEvents, NULL, NULL, NULL, NULL);
+}
+
 /* Keeps writers out, then raises 55006 if the type has events. */
 static void
 CheckNoEvents(const text *name)
@@ -258,7 +268,7 @@ CheckNoEvents(const text *name)
 	Datum		values[] = {PointerGetDatum(name)};
 	bool		found;
 
-	(void) asynx_query_write(&LockEvents, NULL, NULL, NULL, NULL);
+	LockOutWriters();
 	PushActiveSnapshot(GetLatestSnapshot());
 	found = asynx_query_read(&SelectEventOfType, values, NULL, NULL, NULL) > 0;
 	PopActiveSnapshot();
@@ -370,7 +380,7 @@ asynx_alter_aggregate_type(PG_FUNCTION_ARGS)
 
 	asynx_query_begin(&scope);
 	if (!PG_ARGISNULL(1))
-		(void) asynx_query_write(&LockEvents, NULL, NULL, NULL, NULL);
+		LockOutWriters();
 	if (IsDefault(name))
 		(void) Insert(name, &initial);
 	if (asynx_query_write(&UpdateType, values, nulls, NULL, NULL) == 0)

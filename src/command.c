@@ -12,7 +12,9 @@
  * a command or by append(): that is refused.
  *
  * With an id, a command that was carried out before is found again.  What it
- * decides must then be what is stored; deciding has no side effects (handler.c).
+ * decides must then be what is stored.  Deciding changes nothing (handler.c) but what
+ * the commands changed that were sent meanwhile: when it is only done to compare, that
+ * is undone, and when it must be done again, the transaction must begin again.
  *
  * What is stored is the smallest patch that was found from the current state to
  * the new one, "[]" if they are equal.
@@ -55,13 +57,37 @@ WantedState(const AsynxWrite *request, Jsonb *current)
 	return request->state != NULL ? request->state : decision->emit(current, decision->arg);
 }
 
+/* A request and the event that it may repeat. */
+typedef struct Repetition
+{
+	const AsynxWrite *request;
+	const AsynxWritten *written;
+	bool		same;			/* is the wanted state the one that the event brought about? */
+} Repetition;
+
+/* Compares the states. */
+static void
+CompareStates(void *arg)
+{
+	Repetition *repetition = (Repetition *) arg;
+	const AsynxWritten *written = repetition->written;
+	Jsonb	   *current = written->event.version > 1 ? written->previous : NULL;
+
+	repetition->same = asynx_same_bytes(WantedState(repetition->request, current),
+										written->aggregate);
+}
+
 /* Is it the state that the event was meant to bring about? */
 static bool
 BringsState(const AsynxWrite *request, const AsynxWritten *written)
 {
-	Jsonb	   *current = written->event.version > 1 ? written->previous : NULL;
+	Repetition	repetition = {.request = request, .written = written};
 
-	return asynx_same_bytes(WantedState(request, current), written->aggregate);
+	if (request->state != NULL)
+		CompareStates(&repetition);
+	else
+		asynx_query_rehearse(CompareStates, &repetition);
+	return repetition.same;
 }
 
 /* Does the stored event do what the request asks for?  Its patch is the difference anyway. */
@@ -380,14 +406,19 @@ asynx_command_run(const AsynxWrite *request, AsynxWritten *written)
 
 	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)
 	{
-		AsynxErasuresMark mark = asynx_erasures_mark();
+		AsynxStatesMark mark = asynx_states_mark();
+		CommandId	before = GetCurrentCommandId(false);
+		bool		wrote;
 
 		CHECK_FOR_INTERRUPTS();
 		if (LookAlone(request, &current, written))
 			return;
+		wrote = GetCurrentCommandId(false) != before;
 		if (!AppendChange(request, &current, written))
 		{
 			CheckNotOwn(request->aggregate_id, current.version + 1);
+			if (wrote)
+				asynx_store_refuse_moved(request->aggregate_id);
 			continue;
 		}
 

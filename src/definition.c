@@ -17,6 +17,7 @@
 #include "aggtype.h"
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "changes.h"
 #include "commands/trigger.h"
 #include "definition.h"
 #include "errors.h"
@@ -139,7 +140,7 @@ ResetKnownCommands(void)
 	{
 		KnownCommandsContext = AllocSetContextCreate(CacheMemoryContext, "asynx commands",
 													 ALLOCSET_SMALL_SIZES);
-		CacheRegisterRelcacheCallback(ForgetKnownCommands, (Datum) 0);
+		asynx_changes_register(ForgetKnownCommands);
 	}
 
 	KnownCommands = NULL;

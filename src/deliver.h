@@ -5,8 +5,8 @@
 #ifndef ASYNX_DELIVER_H
 #define ASYNX_DELIVER_H
 
-#include "erasures.h"
 #include "event.h"
+#include "states.h"
 #include "subscription.h"
 
 /* An event on its way to a subscription. */
@@ -14,7 +14,7 @@ typedef struct AsynxDelivery
 {
 	AsynxEnvelope envelope;
 	bool		folded;			/* are the states in the envelope? */
-	AsynxErasuresMark mark;		/* from before the event was looked at */
+	AsynxStatesMark mark;		/* from before the event was looked at */
 	bool		repeatable;		/* can the whole transaction be repeated after an error? */
 } AsynxDelivery;
 

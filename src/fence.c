@@ -22,24 +22,41 @@
  *
  * 2. Advisory locks of the session, which would outlive the call, or could be
  *	  released though they are the caller's; large-object descriptors, small numbers
- *	  that carry the rights of who opened them; the lists of cursors and prepared
- *	  statements, whose texts are the caller's.  The functions for these are
- *	  refused through the server's hook, which it calls whenever an expression with
- *	  a function is made ready to run.  Locks of the transaction and functions that
- *	  take a large object by its OID are free.
+ *	  that carry the rights of who opened them; the lists of cursors, prepared
+ *	  statements and channels, and a cursor's columns, which are the caller's.  The
+ *	  functions for these are refused through the server's hook, which it calls
+ *	  whenever an expression with a function is made ready to run.  Locks of the
+ *	  transaction and functions that take a large object by its OID are free.
  *
- * What remains within reach: prepared statements by name, which EXECUTE runs with
- * the rights of who executes them, and whatever extensions keep for a session, such
- * as named connections.
+ *	  The planner runs the function of an operator without asking the hook, to see
+ *	  what share of a column's common values it holds for.  So no operator can be
+ *	  made of such a function, by anybody.
+ *
+ * 3. EXECUTE, because behind the fence nothing can be prepared: the plan is the
+ *	  caller's, with the results of functions that he may call in it.  SET
+ *	  CONSTRAINTS, because it runs triggers that the caller's statements have put
+ *	  off, as the wrong user and with his search_path.  Both are refused as utility
+ *	  statements.
+ *
+ * What remains within reach: lastval() and the seed of random(); on which row of a
+ * table that he may change the caller's cursor stands (WHERE CURRENT OF); whatever
+ * extensions keep for a session, such as named connections.
  */
 #include "asynx.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_operator.h"
 #include "catalog/pg_proc.h"
 #include "fence.h"
+#include "tcop/cmdtag.h"
+#include "tcop/utility.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 
 /* How the server names the memory contexts of portals. */
 #define TOP_CONTEXT "TopPortalContext"
@@ -72,28 +89,75 @@ static const Oid Refused[] = {
 	F_LO_TRUNCATE64,
 	F_PG_CURSOR,
 	F_PG_PREPARED_STATEMENT,
+	F_PG_LISTENING_CHANNELS,
+	F_CURSOR_TO_XMLSCHEMA,
 };
 
 static object_access_hook_type PreviousAccess = NULL;
+static ProcessUtility_hook_type PreviousUtility = NULL;
 
 /* Is there a fence? */
 static bool Raised = false;
 
-/* Raises 42501 if the function is one of those refused. */
-static void
-CheckFunction(Oid function)
+/* Is the function one of those refused? */
+static bool
+IsRefused(Oid function)
 {
 	size_t		i;
 
 	for (i = 0; i < lengthof(Refused); i++)
 	{
 		if (Refused[i] == function)
-			ereport(ERROR,
-					(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-					 errmsg("function \"%s\" cannot be used in a function that asynx runs",
-							get_func_name(function)),
-					 errdetail("It works on what belongs to the session of the caller.")));
+			return true;
 	}
+	return false;
+}
+
+/* Raises 42501 if the function is one of those refused. */
+static void
+CheckFunction(Oid function)
+{
+	if (IsRefused(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("function \"%s\" cannot be used in a function that asynx runs",
+						get_func_name(function)),
+				 errdetail("It works on what belongs to the session of the caller.")));
+}
+
+/* The function of an operator that was just made, and is in no cache yet. */
+static Oid
+FunctionOf(Oid operator)
+{
+	Relation	operators = table_open(OperatorRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	Oid			function = InvalidOid;
+
+	ScanKeyInit(&key, Anum_pg_operator_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(operator));
+	scan = systable_beginscan(operators, OperatorOidIndexId, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		function = ((Form_pg_operator) GETSTRUCT(tuple))->oprcode;
+	systable_endscan(scan);
+	table_close(operators, AccessShareLock);
+	return function;
+}
+
+/* Raises 42501 if the operator is made of a function of those refused. */
+static void
+CheckOperator(Oid operator)
+{
+	Oid			function = FunctionOf(operator);
+
+	if (IsRefused(function))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("function \"%s\" cannot be the function of an operator",
+						get_func_name(function)),
+				 errdetail("The planner would run it, out of sight of asynx.")));
 }
 
 /* The object access hook. */
@@ -105,14 +169,60 @@ Access(ObjectAccessType access, Oid classId, Oid objectId, int subId, void *arg)
 
 	if (Raised && access == OAT_FUNCTION_EXECUTE && classId == ProcedureRelationId)
 		CheckFunction(objectId);
+	if (access == OAT_POST_CREATE && classId == OperatorRelationId)
+		CheckOperator(objectId);
 }
 
-/* Installs the hook; called once, when the library is loaded. */
+/* The statement that EXPLAIN or CREATE TABLE AS would run; any other one is itself. */
+static Node *
+StatementWithin(Node *statement)
+{
+	if (IsA(statement, ExplainStmt))
+		return StatementWithin(((ExplainStmt *) statement)->query);
+	if (IsA(statement, CreateTableAsStmt))
+		return StatementWithin(((CreateTableAsStmt *) statement)->query);
+	if (IsA(statement, Query) && ((Query *) statement)->commandType == CMD_UTILITY)
+		return StatementWithin(((Query *) statement)->utilityStmt);
+	return statement;
+}
+
+/* Raises 42501 for a statement that works on what is the caller's. */
+static void
+CheckStatement(Node *statement)
+{
+	if (IsA(statement, ExecuteStmt) || IsA(statement, ConstraintsSetStmt))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("%s cannot be used in a function that asynx runs",
+						GetCommandTagName(CreateCommandTag(statement))),
+				 errdetail("It works on what belongs to the session of the caller.")));
+}
+
+/* The hook for utility statements. */
+static void
+Utility(PlannedStmt *statement, const char *query_string, bool read_only_tree,
+		ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
+		DestReceiver *receiver, QueryCompletion *completion)
+{
+	if (Raised)
+		CheckStatement(StatementWithin(statement->utilityStmt));
+
+	if (PreviousUtility != NULL)
+		PreviousUtility(statement, query_string, read_only_tree, context, params, environment,
+						receiver, completion);
+	else
+		standard_ProcessUtility(statement, query_string, read_only_tree, context, params,
+								environment, receiver, completion);
+}
+
+/* Installs the hooks; called once, when the library is loaded. */
 void
 asynx_fence_init(void)
 {
 	PreviousAccess = object_access_hook;
 	object_access_hook = Access;
+	PreviousUtility = ProcessUtility_hook;
+	ProcessUtility_hook = Utility;
 }
 
 /* The first of the memory contexts of portals. */
@@ -133,34 +243,44 @@ FirstContext(void)
 	return top->firstchild;
 }
 
-/* The portal that the context belongs to; NULL if it is a context of another kind. */
+/*
+ * The portal that the context belongs to; NULL if it is a context of another kind, or
+ * of a portal that was never finished, for lack of memory, and has no name.
+ */
 static Portal
 PortalOf(MemoryContext context)
 {
 	Portal		portal;
 
-	if (strcmp(context->name, PORTAL_CONTEXT) != 0)
+	if (strcmp(context->name, PORTAL_CONTEXT) != 0 || context->ident == NULL)
 		return NULL;
 
-	portal = context->ident != NULL ? GetPortalByName(context->ident) : NULL;
+	portal = GetPortalByName(context->ident);
 	if (portal == NULL || portal->portalContext != context)
 		portal = GetPortalByName("");
 	if (portal == NULL || portal->portalContext != context)
-		elog(ERROR, "no portal has memory context \"%s\"",
-			 context->ident != NULL ? context->ident : context->name);
+		elog(ERROR, "no portal has memory context \"%s\"", context->ident);
 	return portal;
 }
 
-/* The portal of the context as the fence knows it; NULL if it was opened since. */
+/*
+ * The portal of the context as the fence knows it; NULL if it was opened since.  "next"
+ * is where to look first, and is moved on: the contexts come in the order of the list.
+ */
 static const AsynxFencedPortal *
-FindFenced(const AsynxFence *fence, MemoryContext context)
+FindFenced(const AsynxFence *fence, MemoryContext context, int *next)
 {
 	int			i;
 
 	for (i = 0; i < fence->count; i++)
 	{
-		if (fence->portals[i].context == context)
-			return &fence->portals[i];
+		const AsynxFencedPortal *fenced = &fence->portals[(*next + i) % fence->count];
+
+		if (fenced->context == context)
+		{
+			*next = (*next + i + 1) % fence->count;
+			return fenced;
+		}
 	}
 	return NULL;
 }
@@ -210,12 +330,13 @@ static Portal
 FindStray(const AsynxFence *fence)
 {
 	MemoryContext context;
+	int			next = 0;
 
 	for (context = FirstContext(); context != NULL; context = context->nextchild)
 	{
 		Portal		portal = PortalOf(context);
 
-		if (portal != NULL && FindFenced(fence, context) == NULL)
+		if (portal != NULL && FindFenced(fence, context, &next) == NULL)
 			return portal;
 	}
 	return NULL;
@@ -240,10 +361,11 @@ void
 asynx_fence_lower(const AsynxFence *fence)
 {
 	MemoryContext context;
+	int			next = 0;
 
 	for (context = FirstContext(); context != NULL; context = context->nextchild)
 	{
-		const AsynxFencedPortal *fenced = FindFenced(fence, context);
+		const AsynxFencedPortal *fenced = FindFenced(fence, context, &next);
 
 		if (fenced != NULL)
 			fenced->portal->status = fenced->status;

@@ -140,6 +140,8 @@ static Resolved *
 Enter(const char *name)
 {
 	Resolved   *resolved;
+	MemoryContext context;
+	MemoryContext calls;
 	bool		found;
 
 	if (Cache == NULL)
@@ -149,13 +151,15 @@ Enter(const char *name)
 	if (resolved != NULL)
 		return resolved;
 
+	/* the entry comes last: it must not be found without its contexts */
 	name = MemoryContextStrdup(TopMemoryContext, name);
+	context = AllocSetContextCreate(TopMemoryContext, "asynx handler", ALLOCSET_SMALL_SIZES);
+	calls = AllocSetContextCreate(TopMemoryContext, "asynx handler calls",
+								  ALLOCSET_SMALL_SIZES);
 	resolved = hash_search(Cache, &name, HASH_ENTER, &found);
 	memset((char *) resolved + sizeof(name), 0, sizeof(*resolved) - sizeof(name));
-	resolved->context = AllocSetContextCreate(TopMemoryContext, "asynx handler",
-											  ALLOCSET_SMALL_SIZES);
-	resolved->calls = AllocSetContextCreate(TopMemoryContext, "asynx handler calls",
-											ALLOCSET_SMALL_SIZES);
+	resolved->context = context;
+	resolved->calls = calls;
 	return resolved;
 }
 
@@ -429,22 +433,27 @@ Resolve(Resolved *resolved, const AsynxFunction *function, const AsynxSignature 
 				 errhint("Register it again as its new owner.")));
 }
 
-/* Fills in what a call needs, in memory of its own. */
+/* Fills in what a call needs, in memory of its own; raises handler_missing. */
 static void
-Remember(Resolved *resolved, const char *owner)
+Remember(Resolved *resolved, const AsynxFunction *function, const AsynxSignature *signature)
 {
+	Oid			type = get_func_rettype(resolved->function);
 	char	   *schema = get_namespace_name(get_func_namespace(resolved->function));
 	MemoryContext caller;
+
+	/* somebody may have dropped it since it was found */
+	if (schema == NULL)
+		RefuseMissing((const AsynxSignature *const[]) {signature, NULL}, function->name);
 
 	MemoryContextReset(resolved->context);
 	resolved->ready = false;
 
 	caller = MemoryContextSwitchTo(resolved->context);
-	resolved->owner = pstrdup(owner);
+	resolved->owner = pstrdup(function->owner);
 	resolved->search_path = psprintf("%s, pg_temp", quote_identifier(schema));
 	MemoryContextSwitchTo(caller);
 
-	resolved->result_type = getBaseType(get_func_rettype(resolved->function));
+	resolved->result_type = getBaseType(type);
 	resolved->checked = NULL;
 }
 
@@ -461,7 +470,7 @@ Find(const AsynxFunction *function, const AsynxSignature *signature)
 	/* a change that comes meanwhile makes the next use resolve it again */
 	resolved->generation = 0;
 	Resolve(resolved, function, signature);
-	Remember(resolved, function->owner);
+	Remember(resolved, function, signature);
 	resolved->generation = generation;
 	return resolved;
 }

@@ -161,7 +161,7 @@ asynx_inline_run_stored(const AsynxStoredEvent *event)
 
 	if (subscriptions == NIL)
 		return;
-	delivery.mark = asynx_erasures_mark();
+	delivery.mark = asynx_states_mark();
 	DeliverToAll(subscriptions, &delivery);
 }
 
@@ -192,7 +192,7 @@ HandleItem(Unit *unit, const AsynxInlineItem *item)
 {
 	const AsynxTaker *handler = &unit->subscription->handler;
 	AsynxStoredEvent event;
-	AsynxDelivery delivery = {.envelope = {.event = &event}, .mark = asynx_erasures_mark()};
+	AsynxDelivery delivery = {.envelope = {.event = &event}, .mark = asynx_states_mark()};
 
 	memset(&unit->call, 0, sizeof(unit->call));
 	unit->call.function = &handler->function;
@@ -249,7 +249,7 @@ static void
 DeliverItem(Unit *unit, const AsynxInlineItem *item)
 {
 	AsynxStoredEvent event;
-	AsynxDelivery delivery = {.envelope = {.event = &event}, .mark = asynx_erasures_mark()};
+	AsynxDelivery delivery = {.envelope = {.event = &event}, .mark = asynx_states_mark()};
 
 	ReadItem(item, &event);
 	Deliver(unit->subscription, &delivery);

@@ -16,7 +16,8 @@
  *
  * While a command's functions decide on an aggregate, what they call in the same
  * session must not change it under their hands, though the lock would let it: the
- * lock is then refused to the session that holds it.
+ * lock is then refused to the session that holds it.  Nor must they change how its
+ * events are read, by their type and its upcasters.
  */
 #include "asynx.h"
 
@@ -99,6 +100,17 @@ asynx_lock_refuse_change(const text *aggregate_id)
 			 errmsg("aggregate \"%s\" cannot be changed by a function that decides on it",
 					text_to_cstring(aggregate_id)),
 			 errhint("What the function returns is the change.")));
+}
+
+/* Raises pipeline_failed if this session decides on any aggregate. */
+void
+asynx_lock_check_no_decision(void)
+{
+	if (UnderWay != NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_ASYNX_PIPELINE_FAILED),
+				 errmsg("how events are read cannot be changed by a function that decides "
+						"on an aggregate")));
 }
 
 /* Waits for the aggregate's lock and keeps it to the end of the transaction. */

@@ -19,6 +19,7 @@ extern uint64 asynx_lock_rank(const text *aggregate_id);
 
 extern void asynx_lock_begin_decision(AsynxDecisionUnderWay *decision, const text *aggregate_id);
 extern void asynx_lock_end_decision(const AsynxDecisionUnderWay *decision);
+extern void asynx_lock_check_no_decision(void);
 pg_noreturn extern void asynx_lock_refuse_change(const text *aggregate_id);
 
 #endif							/* ASYNX_LOCK_H */

@@ -158,7 +158,7 @@ static void
 HandleEvent(Batch *batch, const AsynxStoredEvent *event)
 {
 	const AsynxTaker *handler = &batch->subscription->handler;
-	AsynxDelivery delivery = {.envelope = {.event = event}, .mark = asynx_erasures_mark()};
+	AsynxDelivery delivery = {.envelope = {.event = event}, .mark = asynx_states_mark()};
 
 	memset(&batch->call, 0, sizeof(batch->call));
 	batch->call.function = &handler->function;
@@ -230,7 +230,7 @@ HandleMany(Batch *batch)
 		 batch->handled++)
 	{
 		const AsynxStoredEvent *event = &batch->events[batch->handled];
-		AsynxDelivery delivery = {.envelope = {.event = event}, .mark = asynx_erasures_mark()};
+		AsynxDelivery delivery = {.envelope = {.event = event}, .mark = asynx_states_mark()};
 
 		CHECK_FOR_INTERRUPTS();
 		if (MaybeWait(batch, event))
@@ -351,7 +351,7 @@ HandleOne(Batch *batch, const AsynxStoredEvent *event, int attempts)
 {
 	AsynxDelivery delivery = {
 		.envelope = {.event = event},
-		.mark = asynx_erasures_mark(),
+		.mark = asynx_states_mark(),
 		.repeatable = true,
 	};
 	ErrorData  *error = asynx_deliver(batch->subscription, &delivery);

@@ -77,7 +77,7 @@ RunHandlers(AsynxMode mode, const AsynxStoredEvent *event)
 		const AsynxSubscription *subscription = lfirst(cell);
 		AsynxDelivery delivery = {
 			.envelope = {.event = event},
-			.mark = asynx_erasures_mark(),
+			.mark = asynx_states_mark(),
 			.repeatable = true,
 		};
 		ErrorData  *error = asynx_deliver(subscription, &delivery);

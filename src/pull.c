@@ -129,7 +129,7 @@ PutEvents(const List *events, ReturnSetInfo *result)
 		MemoryContext caller = MemoryContextSwitchTo(scratch);
 		AsynxDelivery delivery = {
 			.envelope = {.event = lfirst(cell)},
-			.mark = asynx_erasures_mark(),
+			.mark = asynx_states_mark(),
 		};
 		Datum		values[ASYNX_EVENT_NATTS];
 		bool		nulls[ASYNX_EVENT_NATTS];

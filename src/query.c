@@ -24,7 +24,7 @@
  *
  * 5. asynx_query_attempt() runs something in a subtransaction, so that a version
  *	  that somebody else took first, or a function that fails, does not cost the
- *	  transaction.
+ *	  transaction; with asynx_query_rehearse() it leaves nothing behind.
  */
 #include "asynx.h"
 
@@ -412,6 +412,35 @@ asynx_query_attempt(AsynxWork work, AsynxErrorFilter wanted, void *arg)
 	MemoryContextSwitchTo(caller);
 	CurrentResourceOwner = owner;
 	return error;
+}
+
+/* Runs "work" in a subtransaction that is undone, whatever it does; its errors are raised. */
+void
+asynx_query_rehearse(AsynxWork work, void *arg)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	ErrorData  *volatile error = NULL;
+
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		work(arg);
+	}
+	PG_CATCH();
+	{
+		MemoryContextSwitchTo(caller);
+		error = CopyErrorData();
+		FlushErrorState();
+	}
+	PG_END_TRY();
+
+	RollbackAndReleaseCurrentSubTransaction();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	if (error != NULL)
+		ReThrowError(error);
 }
 
 /* Row function: puts the row into the tuplestore that is the argument. */

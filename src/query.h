@@ -58,6 +58,7 @@ extern uint64 asynx_query_write(AsynxQuery *query, const Datum *values, const ch
 
 extern ErrorData *asynx_query_attempt(AsynxWork work, AsynxErrorFilter wanted, void *arg);
 extern bool asynx_query_is_taken(const ErrorData *error, void *arg);
+extern void asynx_query_rehearse(AsynxWork work, void *arg);
 extern void asynx_query_read_into(AsynxQuery *query, const Datum *values, const char *nulls,
 								  FunctionCallInfo fcinfo);
 

@@ -16,7 +16,8 @@
  *
  * 3. until a type or an upcaster changes, or the event table is dropped or altered:
  *	  triggers and the server tell it by a relcache message, and one about any table
- *	  makes everything be forgotten.
+ *	  makes everything be forgotten.  What was found before such a message is not
+ *	  remembered after it, because a function that ran in between may have caused it.
  *
  * Not for REPEATABLE READ, where it matters what the transaction sees.
  *
@@ -27,6 +28,7 @@
  */
 #include "asynx.h"
 
+#include "changes.h"
 #include "common/hashfn.h"
 #include "event.h"
 #include "states.h"
@@ -69,8 +71,9 @@ static uint64 Transaction = 1;
 /* Has the current transaction remembered anything? */
 static bool Remembered = false;
 
-/* Is everything to be forgotten? */
-static bool Stale = false;
+/* Counts relcache messages, and those that were there when all was last looked through. */
+static uint64 Changes = 0;
+static uint64 ChangesSeen = 0;
 
 /* Forgets what is remembered in one place. */
 static void
@@ -90,7 +93,7 @@ NoteChange(Datum arg, Oid relation)
 {
 	(void) arg;
 	(void) relation;
-	Stale = true;
+	Changes++;
 }
 
 /* Forgets everything if a table was changed. */
@@ -99,11 +102,11 @@ ForgetStale(void)
 {
 	int			i;
 
-	if (!Stale)
+	if (ChangesSeen == Changes)
 		return;
 	for (i = 0; i < PLACES; i++)
 		Forget(&States[i]);
-	Stale = false;
+	ChangesSeen = Changes;
 }
 
 /* Forgets what the current transaction remembered; it, or a part of it, is rolled back. */
@@ -127,7 +130,7 @@ MakeStates(void)
 		StatesContext = AllocSetContextCreate(TopMemoryContext, "asynx states",
 											  ALLOCSET_DEFAULT_SIZES);
 	States = MemoryContextAllocZero(StatesContext, PLACES * sizeof(State));
-	CacheRegisterRelcacheCallback(NoteChange, (Datum) 0);
+	asynx_changes_register(NoteChange);
 }
 
 /* An aggregate's place. */
@@ -167,6 +170,18 @@ Copy(const void *value)
 	char	   *free = palloc(CopySize(value));
 
 	return CopyTo(&free, value);
+}
+
+/* A mark to remember a state by; taken before the snapshot that sees the stream. */
+AsynxStatesMark
+asynx_states_mark(void)
+{
+	AsynxStatesMark mark = {.erasures = asynx_erasures_mark()};
+
+	if (States == NULL)
+		MakeStates();
+	mark.changes = Changes;
+	return mark;
 }
 
 /*
@@ -209,7 +224,7 @@ MakeRoom(Size bytes)
 /* Remembers an aggregate at an event that was stored by the current transaction. */
 void
 asynx_states_remember(const text *aggregate_id, const AsynxAggregate *aggregate,
-					  const AsynxErasuresMark *mark)
+					  const AsynxStatesMark *mark)
 {
 	Size		bytes = CopySize(aggregate_id) + CopySize(aggregate->type) +
 		CopySize(aggregate->state);
@@ -218,13 +233,11 @@ asynx_states_remember(const text *aggregate_id, const AsynxAggregate *aggregate,
 
 	if (IsolationUsesXactSnapshot())
 		return;
-	if (States == NULL)
-		MakeStates();
 
 	ForgetStale();
 	place = Place(aggregate_id);
 	Forget(place);
-	if (bytes > STATE_LIMIT)
+	if (bytes > STATE_LIMIT || mark->changes != Changes)
 		return;
 
 	MakeRoom(bytes);
@@ -238,7 +251,7 @@ asynx_states_remember(const text *aggregate_id, const AsynxAggregate *aggregate,
 	place->position = aggregate->position;
 	place->schema_version = aggregate->schema_version;
 	place->snapshot_every = aggregate->snapshot_every;
-	place->mark = *mark;
+	place->mark = mark->erasures;
 	place->transaction = Transaction;
 	Remembered = true;
 }

@@ -9,10 +9,18 @@
 #include "erasures.h"
 #include "replay.h"
 
+/* What there was before a stream was looked at. */
+typedef struct AsynxStatesMark
+{
+	AsynxErasuresMark erasures;
+	uint64		changes;		/* of tables, as far as this session knows */
+} AsynxStatesMark;
+
 /* These run after the event table and the aggregate were locked. */
+extern AsynxStatesMark asynx_states_mark(void);
 extern bool asynx_states_find(const text *aggregate_id, AsynxAggregate *aggregate);
 extern void asynx_states_remember(const text *aggregate_id, const AsynxAggregate *aggregate,
-								  const AsynxErasuresMark *mark);
+								  const AsynxStatesMark *mark);
 
 /* Ends of transactions and subtransactions, for asynx.c; they raise nothing. */
 extern void asynx_states_at_xact_end(XactEvent event);

@@ -13,6 +13,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
+#include "changes.h"
 #include "pattern.h"
 #include "query.h"
 #include "subscription.h"
@@ -300,7 +301,7 @@ Refresh(void)
 
 	if (!registered)
 	{
-		CacheRegisterRelcacheCallback(NoteChange, (Datum) 0);
+		asynx_changes_register(NoteChange);
 		registered = true;
 	}
 

@@ -22,6 +22,7 @@
  */
 #include "asynx.h"
 
+#include "changes.h"
 #include "common/hashfn.h"
 #include "event.h"
 #include "fmgr.h"
@@ -110,7 +111,7 @@ MakeTips(void)
 		TipsContext = AllocSetContextCreate(TopMemoryContext, "asynx tips",
 											ALLOCSET_DEFAULT_SIZES);
 	Tips = MemoryContextAllocZero(TipsContext, PLACES * sizeof(Tip));
-	CacheRegisterRelcacheCallback(NoteChange, (Datum) 0);
+	asynx_changes_register(NoteChange);
 }
 
 /* An aggregate's place. */

@@ -26,6 +26,7 @@
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "errors.h"
+#include "lock.h"
 #include "patch.h"
 #include "query.h"
 #include "upcast.h"
@@ -245,6 +246,14 @@ SchemaVersion(const text *name)
 	return type.schema_version;
 }
 
+/* Keeps writers out of the event table; nobody must be deciding on a state in this session. */
+static void
+LockOutWriters(void)
+{
+	asynx_lock_check_no_decision();
+	(void) asynx_query_write(&LockEvents, NULL, NULL, NULL, NULL);
+}
+
 /* Lets the snapshots go that were made with other upcasters; no writer is at work. */
 static void
 ForgetSnapshots(const text *type, int32 from_version)
@@ -293,7 +302,7 @@ asynx_create_upcaster(PG_FUNCTION_ARGS)
 	values[2] = CStringGetTextDatum(function.name);
 	values[3] = CStringGetTextDatum(function.owner);
 	asynx_query_begin(&scope);
-	(void) asynx_query_write(&LockEvents, NULL, NULL, NULL, NULL);
+	LockOutWriters();
 	(void) SchemaVersion(type);
 	if (asynx_query_write(&InsertUpcaster, values, NULL, NULL, NULL) == 0)
 		ereport(ERROR,
@@ -316,7 +325,7 @@ asynx_drop_upcaster(PG_FUNCTION_ARGS)
 	AsynxQueryScope scope;
 
 	asynx_query_begin(&scope);
-	(void) asynx_query_write(&LockEvents, NULL, NULL, NULL, NULL);
+	LockOutWriters();
 	if (asynx_query_write(&DeleteUpcaster, values, NULL, NULL, NULL) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -328,7 +328,7 @@ NextEvent(FunctionCallInfo fcinfo, Listening *listening, Oid type, Datum *event)
 	found = AwaitNext(listening);
 	if (found)
 	{
-		delivery.mark = asynx_erasures_mark();
+		delivery.mark = asynx_states_mark();
 		asynx_deliver_fold(&delivery);
 		*event = asynx_event_form(type, &listening->event, delivery.envelope.aggregate,
 								  delivery.envelope.previous);

@@ -52,7 +52,12 @@ INSERT INTO asynx.checkpoints VALUES ('mail', 0, 17), ('mail', 3, 11), ('feed', 
 INSERT INTO asynx.failures VALUES
   ('mail', 12, 'order-1', 12, 'dead', 3, NULL, '22012', 'division by zero', now()),
   ('mail', 13, 'order-1', 13, 'parked', 0, 'infinity', NULL, NULL, NULL);
-INSERT INTO asynx.tombstones VALUES (77, 'order-99', 'order', now());
+-- A forgotten aggregate, and a hook and a subscription that were told of it.
+CREATE FUNCTION public.told(asynx.event) RETURNS void LANGUAGE sql AS '';
+SELECT asynx.on_forget('public.told');
+SELECT asynx.subscribe('asynx.*', 'public.told', 'told', mode => 'inline');
+SELECT asynx.write('forgotten', 'order.created', '{}');
+SELECT asynx.forget('forgotten');
 INSERT INTO asynx.lifecycle VALUES (true, 'stopped', now());
 UPDATE asynx.feed_mark SET position = 123;
 CREATE TABLE public.readers_own (position bigint);

@@ -87,6 +87,29 @@ BEGIN
   END LOOP;
 END $$;
 
+-- Commands with a handler in their transaction; every third handler fails, and its fallback too.
+CREATE FUNCTION count_up(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN jsonb_build_object('n', coalesce((current ->> 'n')::int, 0) + 1);
+END $$;
+CREATE TABLE handled (n int);
+CREATE FUNCTION handle(e asynx.event) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  UPDATE handled SET n = (e.aggregate ->> 'n')::int;
+  PERFORM 1 / ((e.aggregate ->> 'n')::int % 3);
+END $$;
+CREATE FUNCTION handle_too(e asynx.stored_event) RETURNS void LANGUAGE sql AS 'SELECT 1 / 0';
+SELECT asynx.create_command('count', 'default', 'counted', 'public.count_up');
+SELECT asynx.subscribe('counted', 'public.handle', 'growth', 'public.handle_too', '1 min', 'inline',
+  on_failure => 'continue');
+CREATE PROCEDURE send(times int) LANGUAGE plpgsql AS $$
+BEGIN
+  FOR i IN 1 .. times LOOP
+    PERFORM asynx.send('count', 'counted-' || i % 7);
+    IF i % 100 = 0 THEN COMMIT; DELETE FROM asynx.failures; END IF;
+  END LOOP;
+END $$;
+
 CREATE PROCEDURE feed(times int) LANGUAGE plpgsql AS $$
 BEGIN
   FOR i IN 1 .. times LOOP
@@ -131,8 +154,9 @@ sub growth
 	return ($private[1] - $private[0], $held[1] - $held[0]);
 }
 
-my %times = (fail => 10000, append => 20000, write => 2000, get => 20000, feed => 5000);
-foreach my $procedure (qw(append write get feed fail))
+my %times =
+  (fail => 10000, append => 20000, write => 2000, get => 20000, feed => 5000, send => 10000);
+foreach my $procedure (qw(append write get feed fail send))
 {
 	my ($private, $held) = growth($procedure, $times{$procedure});
 	note("$procedure, $times{$procedure} times: $private kB private, $held kB in contexts");

@@ -31,6 +31,10 @@ my %calls = (
 	'write' => "SELECT FROM asynx.write('written', 'plan.kept', to_jsonb(nextval('turn')))",
 	'write with an id' => "SELECT FROM asynx.write('written', 'plan.kept', to_jsonb(nextval('turn')), "
 	  . 'id => gen_random_uuid(), snapshot => true)',
+	'send' => "SELECT FROM asynx.send('plan', 'sent')",
+	'send with an id' => "SELECT FROM asynx.send('plan', 'sent-' || nextval('turn'), "
+	  . 'id => gen_random_uuid())',
+	'forget' => "SELECT asynx.forget('forgotten-' || nextval('to_forget'))",
 	'delete' => "SELECT asynx.delete('append-' || (nextval('turn') / 2))",
 	'get' => "SELECT asynx.get('a-1'), asynx.get('written')",
 	'get a version' => "SELECT asynx.get('a-1', 1)",
@@ -77,6 +81,12 @@ sub call_all
 
 $session->query_safe('CREATE SEQUENCE turn');
 $session->query_safe('CREATE SEQUENCE next');
+$session->query_safe('CREATE SEQUENCE to_forget');
+$session->query_safe(<<'SQL');
+CREATE FUNCTION plan_emit(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
+  AS $$ SELECT to_jsonb(coalesce((current #>> '{}')::int, 0) + 1) $$;
+SELECT asynx.create_command('plan', 'default', 'plan.kept', 'public.plan_emit');
+SQL
 
 # On the empty table; what needs an aggregate is planned by those that look for one.
 $session->query_safe('ANALYZE asynx.events');
@@ -94,6 +104,8 @@ SELECT count(asynx.append('a-' || n, 1, 'plan.kept',
 SQL
 $session->query_safe(
 	"SELECT count(asynx.write(id, 'plan.kept', '1')) FROM unnest('{a-1,written}'::text[]) AS id");
+$session->query_safe("SELECT count(asynx.write('forgotten-' || n, 'plan.kept', '1')) "
+	  . 'FROM generate_series(1, 30) AS n');
 $session->query_safe('ANALYZE asynx.events');
 call_all();
 

@@ -9,21 +9,20 @@ use Bench;
 use Documents;
 use Inputs;
 
-# One of them is PostgreSQL's alone: what there is in "text to text" besides the patch.
+# From text to text is json_patch_text().  "through casts" has no goal: of it, "casts alone" is
+# PostgreSQL's own, reading and printing jsonb, and takes longer than the fastest peer's whole work.
 my %expression = (
 	'jsonb to jsonb' => 'asynx.json_patch(d, p)',
-	'text to text' => 'CAST(asynx.json_patch(dt::jsonb, pt::jsonb) AS text)',
-	'json_patch_text' => 'asynx.json_patch_text(dt, pt)',
-	'text to jsonb to text alone' => 'CAST(CAST(dt AS jsonb) AS text)',
+	'through casts' => 'CAST(asynx.json_patch(dt::jsonb, pt::jsonb) AS text)',
+	'text to text' => 'asynx.json_patch_text(dt, pt)',
+	'casts alone' => 'CAST(CAST(dt AS jsonb) AS text)',
 	'stored column to jsonb' => 'asynx.json_patch(i.stored, p)',
 );
 my %goal = (
 	'1 KB jsonb to jsonb' => '>= 5',
 	'1 KB text to text' => '>= 1',
-	'1 KB json_patch_text' => '>= 1',
 	'100 KB jsonb to jsonb' => '>= 30',
 	'100 KB text to text' => '>= 1',
-	'100 KB json_patch_text' => '>= 1',
 );
 
 # Compares with documents of a size.
