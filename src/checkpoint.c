@@ -448,3 +448,12 @@ asynx_subscription_stop(const char *subscription, const char *reason)
 
 	(void) asynx_query_write(&StopSubscription, values, NULL, NULL, NULL);
 }
+
+PG_FUNCTION_INFO_V1(asynx_partition_number);
+
+/* asynx.partition_of(aggregate_id text, partitions integer) returns integer */
+Datum
+asynx_partition_number(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(asynx_partition_of(PG_GETARG_TEXT_PP(0), Max(1, PG_GETARG_INT32(1))));
+}

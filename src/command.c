@@ -28,6 +28,7 @@
 #include "diff.h"
 #include "errors.h"
 #include "inline.h"
+#include "lifecycle.h"
 #include "lock.h"
 #include "miscadmin.h"
 #include "query.h"
@@ -402,6 +403,7 @@ asynx_command_run(const AsynxWrite *request, AsynxWritten *written)
 	AsynxAggregate current;
 	int			attempt;
 
+	asynx_lifecycle_check_open();
 	asynx_lock_aggregate_queued(request->aggregate_id);
 
 	for (attempt = 0; attempt < ASYNX_APPEND_ATTEMPTS; attempt++)

@@ -8,6 +8,9 @@
  *	  Then events, snapshot and failures go, that event too, and in the feed its
  *	  place is taken by a row of asynx.tombstones, which has no state.
  *
+ *	  The checkpoints of the partitions that handle its events are locked: a batch under
+ *	  way is waited for, and none begins before the forget has been committed.
+ *
  * 2. What other sessions remember of the aggregate is out of date by the counters of
  *	  erasures.c; nobody can read it after the commit.
  *
@@ -80,6 +83,18 @@ static AsynxQuery PurgeTombstones = {
 					 "AND t.position OPERATOR(pg_catalog.<=) $2"),
 	.nargs = 2,
 	.argtypes = {TIMESTAMPTZOID, INT8OID},
+};
+
+/* The checkpoints of all partitions that may be handling events of the aggregate. */
+static AsynxQuery LockCheckpoints = {
+	.sql = ASYNX_SQL("SELECT c.subscription FROM asynx.checkpoints c "
+					 "JOIN asynx.subscriptions s "
+					 "ON s.name OPERATOR(pg_catalog.=) c.subscription "
+					 "WHERE asynx.partition_of($1, s.partitions) "
+					 "OPERATOR(pg_catalog.=) c.partition "
+					 "ORDER BY c.subscription FOR UPDATE OF c"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
 };
 
 /* Row function of InsertForgetting. */
@@ -180,6 +195,7 @@ ForgetAggregate(const text *aggregate_id)
 				 errmsg("aggregate \"%s\" does not exist", text_to_cstring(aggregate_id)),
 				 errdetail("There is nothing to forget.")));
 
+	(void) asynx_query_write(&LockCheckpoints, values, NULL, NULL, NULL);
 	(void) asynx_query_write(&DeleteFailures, values, NULL, NULL, NULL);
 	TellAlone(&forget);
 	Bury(&forget.event);

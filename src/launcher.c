@@ -309,7 +309,7 @@ Utility(PlannedStmt *statement, const char *text, bool read_only,
 {
 	Oid			database = DatabaseToLeave(statement->utilityStmt);
 
-	if (!OidIsValid(database) || database == MyDatabaseId)
+	if (!OidIsValid(database))
 	{
 		RunAsUsual(statement, text, read_only, context, params, environment, dest, completion);
 		return;

@@ -5,7 +5,9 @@
 #ifndef ASYNX_LIFECYCLE_H
 #define ASYNX_LIFECYCLE_H
 
-/* Runs within a query scope. */
+/* These run within a query scope; each check raises its error. */
 extern bool asynx_lifecycle_runs(void);
+extern void asynx_lifecycle_check_open(void);
+extern void asynx_lifecycle_check_bus(void);
 
 #endif							/* ASYNX_LIFECYCLE_H */

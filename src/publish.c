@@ -15,6 +15,7 @@
 #include "deliver.h"
 #include "errors.h"
 #include "handler.h"
+#include "lifecycle.h"
 #include "operate.h"
 #include "payload.h"
 #include "query.h"
@@ -108,6 +109,7 @@ asynx_publish(PG_FUNCTION_ARGS)
 	const ListCell *cell;
 
 	asynx_query_begin(&scope);
+	asynx_lifecycle_check_bus();
 	ReadEvent(fcinfo, &event);
 	foreach(cell, asynx_subscriptions_matching(ASYNX_ASYNC, event.event_name))
 		Request(lfirst(cell), &event);

@@ -34,6 +34,7 @@
 #include "errors.h"
 #include "funcapi.h"
 #include "miscadmin.h"
+#include "nodes/parsenodes.h"
 #include "optimizer/planner.h"
 #include "query.h"
 #include "storage/lmgr.h"
@@ -215,6 +216,38 @@ asynx_query_begin_write(AsynxQueryScope *scope, const char *function)
 	} while (locked != EventTable);
 
 	asynx_query_begin(scope);
+}
+
+/* Opens a scope for a procedure; raises 2D000 where it cannot commit. */
+void
+asynx_query_begin_procedure(AsynxQueryScope *scope, FunctionCallInfo fcinfo,
+							const char *procedure)
+{
+	const CallContext *context = (const CallContext *) fcinfo->context;
+
+	if (context == NULL || !IsA(context, CallContext) || context->atomic)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_TERMINATION),
+				 errmsg("\"%s\" cannot run within a transaction block or a function", procedure),
+				 errdetail("It commits.")));
+
+	FindTable();
+	scope->caller = CurrentMemoryContext;
+	if (SPI_connect_ext(SPI_OPT_NONATOMIC) != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect_ext failed");
+	asynx_identity_become(StoreOwner, SECURITY_LOCAL_USERID_CHANGE, &scope->identity);
+	MemoryContextSwitchTo(scope->caller);
+}
+
+/* Commits within a procedure; the scope goes on in a new transaction. */
+void
+asynx_query_commit(AsynxQueryScope *scope)
+{
+	asynx_identity_restore(&scope->identity);
+	SPI_commit();
+	FindTable();
+	asynx_identity_become(StoreOwner, SECURITY_LOCAL_USERID_CHANGE, &scope->identity);
+	MemoryContextSwitchTo(scope->caller);
 }
 
 /* Closes the scope. */

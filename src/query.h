@@ -49,6 +49,12 @@ extern void asynx_query_init(void);
 extern void asynx_query_begin(AsynxQueryScope *scope);
 extern void asynx_query_begin_write(AsynxQueryScope *scope, const char *function);
 extern void asynx_query_end(AsynxQueryScope *scope);
+
+/* The same for procedures, which commit in between. */
+extern void asynx_query_begin_procedure(AsynxQueryScope *scope, FunctionCallInfo fcinfo,
+										const char *procedure);
+extern void asynx_query_commit(AsynxQueryScope *scope);
+
 extern Oid	asynx_query_event_table(void);
 
 extern uint64 asynx_query_read(AsynxQuery *query, const Datum *values, const char *nulls,

@@ -18,6 +18,7 @@
  */
 #include "asynx.h"
 
+#include "access/htup_details.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "command.h"
@@ -30,6 +31,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
+#include "wait.h"
 
 /* What send() is asked to do. */
 typedef struct Sending
@@ -330,6 +332,7 @@ SendAll(Sendings *sendings, ReturnSetInfo *result)
 
 PG_FUNCTION_INFO_V1(asynx_send);
 PG_FUNCTION_INFO_V1(asynx_send_many);
+PG_FUNCTION_INFO_V1(asynx_send_wait);
 
 /* asynx.send(command, aggregate_id, payload, metadata, expected_version, id) returns asynx.event */
 Datum
@@ -383,4 +386,42 @@ asynx_send_many(PG_FUNCTION_ARGS)
 	error_context_stack = callback.previous;
 
 	return (Datum) 0;
+}
+
+/*
+ * asynx.send_wait(command, aggregate_id, payload, metadata, timeout, INOUT event), a
+ * procedure: sends, commits, and waits until the handlers have handled the event
+ */
+Datum
+asynx_send_wait(PG_FUNCTION_ARGS)
+{
+	TimestampTz until = asynx_wait_until(fcinfo, 4);
+	AsynxQueryScope scope;
+	AsynxWritten written;
+	Sending		sending = {
+		.command = asynx_arg_command_name(fcinfo, 0, "command"),
+		.payload = asynx_arg_jsonb(fcinfo, 2, "payload"),
+		.write = {
+			.aggregate_id = asynx_arg_aggregate_id(fcinfo, 1),
+			.metadata = asynx_arg_jsonb_or_null(fcinfo, 3),
+		},
+	};
+	TupleDesc	desc;
+	Datum		values[1];
+	bool		nulls[1] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "the procedure has no result");
+	asynx_query_begin_procedure(&scope, fcinfo, "asynx.send_wait");
+	Send(&sending, &written);
+	values[0] = asynx_event_form(TupleDescAttr(desc, 0)->atttypid, &written.event,
+								 written.aggregate, written.previous);
+	asynx_query_commit(&scope);
+	if (!asynx_wait_handled(NULL, written.event.position, until))
+		ereport(WARNING,
+				(errmsg("time was up before all handlers had handled version %lld of "
+						"aggregate \"%s\"", (long long) written.event.version,
+						text_to_cstring(sending.write.aggregate_id))));
+	asynx_query_end(&scope);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(desc, values, nulls)));
 }

@@ -22,6 +22,7 @@
 #include "catalog/pg_type.h"
 #include "errors.h"
 #include "feed.h"
+#include "lifecycle.h"
 #include "miscadmin.h"
 #include "pattern.h"
 #include "query.h"
@@ -233,6 +234,7 @@ Store(AsynxSubscriptionRow *row)
 	bool		checkpoints = HasCheckpoints(row->mode);
 
 	asynx_query_begin(&scope);
+	asynx_lifecycle_check_bus();
 	while (!IsThere(row))
 	{
 		CHECK_FOR_INTERRUPTS();

@@ -221,6 +221,12 @@ ALTER TABLE asynx.subscriptions ENABLE ALWAYS TRIGGER subscriptions_truncated;
 COMMENT ON TRIGGER subscriptions_truncated ON asynx.subscriptions IS
   'Tells all sessions that the subscriptions and hooks are gone.';
 
+CREATE FUNCTION asynx.partition_of(aggregate_id text, partitions integer) RETURNS integer
+  AS 'MODULE_PATHNAME', 'asynx_partition_number'
+  LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION asynx.partition_of(text, integer) IS
+  'Which of so many partitions of a subscription handles the events of an aggregate.';
+
 CREATE TABLE asynx.checkpoints (
   subscription   text COLLATE "C",
   partition      integer CHECK (partition >= 0),
@@ -290,6 +296,13 @@ CREATE TABLE asynx.lifecycle (
 );
 COMMENT ON TABLE asynx.lifecycle IS
   'Is the store running? Without a row: yes if it has no subscriptions, else it is a restored copy and dormant.';
+
+-- always, as for types
+CREATE TRIGGER lifecycle_changed AFTER INSERT OR UPDATE OR DELETE ON asynx.lifecycle
+  FOR EACH ROW EXECUTE FUNCTION asynx.definition_changed();
+ALTER TABLE asynx.lifecycle ENABLE ALWAYS TRIGGER lifecycle_changed;
+COMMENT ON TRIGGER lifecycle_changed ON asynx.lifecycle IS
+  'Tells all sessions that the store runs, or does not any more.';
 
 -- What a dump carries.  feed_mark and lifecycle describe this very database and
 -- its workers, so a restored copy begins without them.

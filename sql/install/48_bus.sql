@@ -99,6 +99,20 @@ CREATE FUNCTION asynx.subscribe_wait(pattern text, timeout interval DEFAULT '30 
 COMMENT ON FUNCTION asynx.subscribe_wait(text, interval) IS
   'The next event whose name matches; NULL if time is up before.';
 
+CREATE PROCEDURE asynx.send_wait(
+    command text, aggregate_id text, payload jsonb DEFAULT '{}', metadata jsonb DEFAULT NULL,
+    timeout interval DEFAULT '30 s', INOUT event asynx.event DEFAULT NULL)
+  AS 'MODULE_PATHNAME', 'asynx_send_wait'
+  LANGUAGE C;
+COMMENT ON PROCEDURE asynx.send_wait(text, text, jsonb, jsonb, interval, asynx.event) IS
+  'Sends a command, commits, and waits until the handlers have handled its event.';
+
+CREATE PROCEDURE asynx.shutdown(timeout interval DEFAULT '30 s')
+  AS 'MODULE_PATHNAME', 'asynx_shutdown'
+  LANGUAGE C;
+COMMENT ON PROCEDURE asynx.shutdown(interval) IS
+  'Refuses new commands, waits until the handlers have handled what there is, and stops the store until asynx.resume().';
+
 -- Status.
 
 CREATE FUNCTION asynx.workers(OUT pid integer, OUT kind text, OUT state text,

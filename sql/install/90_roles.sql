@@ -37,6 +37,10 @@ GRANT asynx_reader, asynx_writer TO asynx_admin;
 -- Everybody may use the JSON functions; everything else is for the roles.
 GRANT USAGE ON SCHEMA asynx TO PUBLIC;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA asynx FROM PUBLIC;
+REVOKE ALL ON ALL PROCEDURES IN SCHEMA asynx FROM PUBLIC;
+GRANT EXECUTE ON PROCEDURE asynx.send_wait(text, text, jsonb, jsonb, interval, asynx.event)
+  TO asynx_sender;
+GRANT EXECUTE ON PROCEDURE asynx.shutdown(interval) TO asynx_admin;
 GRANT EXECUTE ON FUNCTION
   asynx.json_patch(jsonb, jsonb),
   asynx.json_diff(jsonb, jsonb),
