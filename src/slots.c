@@ -427,11 +427,12 @@ TellToGo(Oid database)
 
 	for (i = 0; i < Shared->nslots; i++)
 	{
-		const Slot *slot = &Shared->slots[i];
+		Slot	   *slot = &Shared->slots[i];
 
 		if (!slot->in_use || slot->status.database != database)
 			continue;
 		count++;
+		slot->verdict = ASYNX_RENEWED;
 		if (slot->attached)
 			(void) kill(slot->status.pid, SIGTERM);
 	}

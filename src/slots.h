@@ -19,7 +19,7 @@ typedef enum AsynxWorkerKind
 typedef enum AsynxVerdict
 {
 	ASYNX_DIED,					/* it did not say */
-	ASYNX_RENEWED,				/* the extension was dropped and created again */
+	ASYNX_RENEWED,				/* it was told to, and another one is to begin */
 	ASYNX_ABSENT				/* the extension is not in the database */
 } AsynxVerdict;
 
