@@ -100,6 +100,17 @@ BEGIN
     jsonb_build_object('op', 'replace', 'path', '/balance', 'value', state -> 'balance'));
 END \$\$;
 
+-- A read model in the transaction of whoever writes.
+CREATE TABLE balances (account text PRIMARY KEY, balance bigint, version bigint, events int);
+CREATE FUNCTION keep_balance(e asynx.event) RETURNS void LANGUAGE sql AS \$\$
+  INSERT INTO balances VALUES (e.aggregate_id, (e.aggregate ->> 'balance')::bigint, e.version, 1)
+  ON CONFLICT (account) DO UPDATE SET balance = excluded.balance, version = excluded.version,
+    events = balances.events + 1
+    WHERE balances.version = excluded.version - 1
+      AND balances.balance = (e.previous_aggregate ->> 'balance')::bigint
+\$\$;
+SELECT asynx.subscribe('account\\..*', 'public.keep_balance', 'balances', mode => 'inline');
+
 -- What became of every command on every aggregate.
 CREATE TABLE outcomes (n int, account text, amount bigint, outcome text, version bigint);
 SQL
@@ -343,6 +354,14 @@ is($node->safe_psql('postgres', <<'SQL'), '', 'every balance is the sum of what 
 SELECT account, sum(amount), asynx.get(account) ->> 'balance'
 FROM outcomes JOIN stored USING (n, account)
 GROUP BY account HAVING sum(amount) IS DISTINCT FROM (asynx.get(account) ->> 'balance')::bigint
+SQL
+is($node->safe_psql('postgres', <<'SQL'), '', 'the inline read model is what the events say');
+SELECT account, b, t
+FROM balances AS b
+FULL JOIN (SELECT aggregate_id AS account, (asynx.get(aggregate_id) ->> 'balance')::bigint AS balance,
+             max(version) AS version, count(*) AS events
+           FROM asynx.events GROUP BY aggregate_id) AS t USING (account)
+WHERE (b.balance, b.version, b.events) IS DISTINCT FROM (t.balance, t.version, t.events)
 SQL
 my $snapshots = $node->safe_psql('postgres', 'SELECT count(*) FROM asynx.snapshots');
 cmp_ok($snapshots, '>', $aggregates / 2, 'most aggregates have a snapshot');
