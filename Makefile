@@ -107,6 +107,7 @@ ISOLATION = \
 	batch_batch \
 	delete_delete \
 	drop_type_append \
+	get_upcaster \
 	queue_full \
 	read_all_late_commit \
 	repeat_in_flight \
@@ -117,9 +118,11 @@ ISOLATION = \
 	send_send \
 	snapshot_delete \
 	unrelated_transaction \
+	upcaster_send \
 	waiter_cancelled \
 	write_delete \
 	write_recreate_type \
+	write_send \
 	write_write
 ISOLATION_OPTS = --load-extension=asynx
 
