@@ -121,6 +121,7 @@ ISOLATION = \
 	delete_delete \
 	drop_type_append \
 	forget_forget \
+	get_upcaster \
 	queue_full \
 	read_all_late_commit \
 	repeat_in_flight \
@@ -133,9 +134,11 @@ ISOLATION = \
 	snapshot_delete \
 	subscribe_append \
 	unrelated_transaction \
+	upcaster_send \
 	waiter_cancelled \
 	write_delete \
 	write_recreate_type \
+	write_send \
 	write_write
 ISOLATION_OPTS = --load-extension=asynx
 

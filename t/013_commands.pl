@@ -323,7 +323,7 @@ cmp_ok($count{"$_ overtaken"}, '>', $commands * 0.0005, "$_: some were overtaken
   foreach qw(write append);
 cmp_ok($lost_sessions, '>', $commands * 0.01, 'many sessions were lost');
 cmp_ok($at_work, '>', $commands * 0.002, 'among them many that carried out a command');
-cmp_ok($count{lost}, '>', $commands * 0.0005, 'some commands without an id have an outcome that nobody knows');
+cmp_ok($count{lost}, '>', $commands * 0.0005, 'some commands came to something unknown');
 
 wait_for_no_sessions($node, 'client');
 unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal/, 'no backend crashed');
