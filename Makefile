@@ -133,6 +133,7 @@ ISOLATION = \
 	send_send \
 	snapshot_delete \
 	subscribe_append \
+	subscription_list_lost \
 	unrelated_transaction \
 	upcaster_send \
 	waiter_cancelled \

@@ -46,8 +46,9 @@ typedef struct Known
 
 static Known Current = {.context = NULL};
 
-/* Must it be read again? */
-static bool Stale = true;
+/* Counts changes of the table, and those that what is known takes into account. */
+static uint64 Changes = 1;
+static uint64 ChangesSeen = 0;
 
 /* How the modes are called in the table. */
 static const char *const ModeNames[ASYNX_MODES] = {
@@ -250,7 +251,7 @@ NoteChange(Datum arg, Oid relation)
 {
 	(void) arg;
 	if (relation == Current.table || !OidIsValid(relation))
-		Stale = true;
+		Changes++;
 }
 
 /* Begins to remember who wants events of which name. */
@@ -288,6 +289,7 @@ Refresh(void)
 {
 	static bool registered = false;
 	Known		fresh;
+	uint64		changes;
 
 	if (!registered)
 	{
@@ -296,12 +298,13 @@ Refresh(void)
 	}
 
 	AcceptInvalidationMessages();
-	if (!Stale)
+	if (ChangesSeen == Changes)
 		return;
 
-	/* a change that comes meanwhile makes it be read again */
-	Stale = false;
+	/* after an error, or a change that comes meanwhile, it is read again */
+	changes = Changes;
 	ReadKnown(&fresh);
+	ChangesSeen = changes;
 	MemoryContextSetParent(fresh.context, CacheMemoryContext);
 	if (Current.context != NULL)
 		MemoryContextSetParent(Current.context, TopTransactionContext);
@@ -347,7 +350,7 @@ asynx_subscriptions_matching(const text *event_name)
 	/* their memory goes with the list */
 	if (hash_get_num_entries(Current.names) >= KNOWN_NAMES)
 	{
-		Stale = true;
+		Changes++;
 		Refresh();
 	}
 
