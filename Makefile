@@ -85,6 +85,7 @@ REGRESS = \
 	guard \
 	hijack \
 	inline \
+	inline_rights \
 	json_diff \
 	json_limits \
 	json_patch \
