@@ -100,6 +100,7 @@ REGRESS = \
 	guard \
 	hijack \
 	inline \
+	inline_rights \
 	json_diff \
 	json_limits \
 	json_patch \
@@ -136,6 +137,7 @@ ISOLATION = \
 	delete_delete \
 	drop_type_append \
 	forget_forget \
+	get_upcaster \
 	queue_full \
 	read_all_late_commit \
 	repeat_in_flight \
@@ -147,10 +149,13 @@ ISOLATION = \
 	send_send \
 	snapshot_delete \
 	subscribe_append \
+	subscription_list_lost \
 	unrelated_transaction \
+	upcaster_send \
 	waiter_cancelled \
 	write_delete \
 	write_recreate_type \
+	write_send \
 	write_write
 ISOLATION_OPTS = --load-extension=asynx
 

@@ -63,7 +63,8 @@ static AsynxQuery UpsertState = {
 /* What this session knows: are commands refused? */
 static bool Closed = false;
 static Oid	Table = InvalidOid;
-static bool Stale = true;
+static uint64 Changes = 1;
+static uint64 ChangesSeen = 0;
 
 /* Row function: copies the state. */
 static bool
@@ -112,7 +113,7 @@ NoteChange(Datum arg, Oid relation)
 {
 	(void) arg;
 	if (relation == Table || !OidIsValid(relation))
-		Stale = true;
+		Changes++;
 }
 
 /* Reads the state again if it has changed. */
@@ -121,20 +122,23 @@ Refresh(void)
 {
 	static bool registered = false;
 	const text *state;
+	uint64		changes;
 
 	if (!registered)
 	{
 		asynx_changes_register(NoteChange);
 		registered = true;
 	}
-	if (!Stale)
+	if (ChangesSeen == Changes)
 		return;
 
-	Stale = false;
+	/* after an error, or a change that comes meanwhile, it is read again */
+	changes = Changes;
 	Table = get_relname_relid("lifecycle", get_namespace_oid(ASYNX_SCHEMA, false));
 	state = ReadState();
 	Closed = asynx_text_is(state, "stopped") ||
 		(asynx_text_is(state, "draining") && MyBgworkerEntry == NULL);
+	ChangesSeen = changes;
 }
 
 /* Raises shutting_down if the store takes no commands any more. */

@@ -36,7 +36,7 @@
 #include "utils/memutils.h"
 
 /* How many are remembered; a power of two. */
-#define PLACES 256
+#define PLACES 1024
 
 /* The largest state that is remembered, and how much all may take, in bytes. */
 #define STATE_LIMIT (1024 * 1024)

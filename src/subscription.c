@@ -48,8 +48,9 @@ typedef struct Known
 
 static Known Current = {.context = NULL};
 
-/* Must it be read again? */
-static bool Stale = true;
+/* Counts changes of the table, and those that what is known takes into account. */
+static uint64 Changes = 1;
+static uint64 ChangesSeen = 0;
 
 /* How the modes are called in the table. */
 static const char *const ModeNames[ASYNX_MODES] = {
@@ -260,7 +261,7 @@ NoteChange(Datum arg, Oid relation)
 {
 	(void) arg;
 	if (relation == Current.table || !OidIsValid(relation))
-		Stale = true;
+		Changes++;
 }
 
 /* Begins to remember who wants events of which name. */
@@ -298,6 +299,7 @@ Refresh(void)
 {
 	static bool registered = false;
 	Known		fresh;
+	uint64		changes;
 
 	if (!registered)
 	{
@@ -306,13 +308,14 @@ Refresh(void)
 	}
 
 	AcceptInvalidationMessages();
-	if (!Stale)
+	if (ChangesSeen == Changes)
 		return;
 
-	/* a change that comes meanwhile makes it be read again */
-	Stale = false;
+	/* after an error, or a change that comes meanwhile, it is read again */
+	changes = Changes;
 	ReadKnown(&fresh);
 	fresh.generation = Current.generation + 1;
+	ChangesSeen = changes;
 	MemoryContextSetParent(fresh.context, CacheMemoryContext);
 	if (Current.context != NULL)
 		MemoryContextSetParent(Current.context, TopTransactionContext);

@@ -38,6 +38,7 @@ my %explained = (
 	'42804' => 'the server: a trigger function in FROM',
 	'42883' => 'the server: no query has a value of type internal',
 	'42809' => 'the positions of something that is no sequence',
+	'42P17' => 'a function that is not declared as its purpose needs it',
 	'42704' => 'an aggregate type that does not exist',
 	'42710' => 'an aggregate type that exists already',
 	'54000' => 'the server: jsonb cannot be that large',
@@ -47,8 +48,10 @@ my %explained = (
 	'SX001' => 'aggregate_not_found',
 	'SX002' => 'validation_failed',
 	'SX003' => 'version_conflict',
+	'SX004' => 'pipeline_failed',
 	'SX009' => 'handler_missing',
 	'SX010' => 'pattern_empty',
+	'SX012' => 'forget_failed',
 	'SX014' => 'invalid_patch',
 	'SX015' => 'patch_failed',
 	'SX016' => 'patch_test_failed',
@@ -67,7 +70,9 @@ my %hostile = (
 		"'(a{1,255}){1,255}'", "'a)|(b'", "'(.*)\\1'", "'\\u0000'", "E'\\x01'", "'a\"b''c;--'",
 		"U&'\\202E'", "'\$1'", "'/a/b'", "'/~2'", "'~'", "'/' || repeat('9', 30)",
 		"repeat('/a', 3000)", "repeat('/', 100000)", "'*'", "'*.*.*'", "repeat('*.', 1000)",
-		"chr(1114111)"
+		"chr(1114111)", "'inline'", "'inline'", "'stop'", "'continue'", "'hostile.command'",
+		"'hostile.handle'", "'hostile.handle'", "'hostile.hook(asynx.event, jsonb)'",
+		"'hostile.emit'", "'hostile.upcast'", "'hostile.handle('", "'pg_catalog.now()'"
 	],
 	bigint => [
 		"NULL", "0", "1", "2", "3", "10", "1000", "-1", "9223372036854775807",
@@ -77,6 +82,7 @@ my %hostile = (
 	],
 	integer => [ "NULL", "0", "1", "2", "100", "-1", "2147483647", "-2147483648" ],
 	boolean => [ "NULL", "true", "false" ],
+	interval => [ "NULL", "'0'", "'1 ms'", "'-1 s'", "'1 hour'", "'178000000 years'", "'0.4 us'" ],
 	uuid => [
 		"NULL", "'00000000-0000-0000-0000-000000000000'", "gen_random_uuid()",
 		"'11111111-1111-1111-1111-111111111111'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
@@ -186,6 +192,20 @@ my $node = store_node('hostile', "log_min_messages = panic\nmax_stack_depth = '2
 $node->safe_psql('postgres', <<'SQL');
 CREATE ROLE hostile_nobody;
 SELECT asynx.create_aggregate_type('hostile_type', seed => '{}', snapshot_every => 2);
+
+-- Functions of the user's; one in three calls fails.
+CREATE SCHEMA hostile;
+CREATE FUNCTION hostile.emit(current jsonb, payload jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
+  AS 'SELECT payload';
+CREATE FUNCTION hostile.upcast(event_name text, patch jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE
+  AS 'SELECT patch';
+CREATE FUNCTION hostile.handle(e asynx.event) RETURNS void LANGUAGE sql
+  AS 'SELECT 1 / (e.position % 3)';
+CREATE FUNCTION hostile.hook(e asynx.event, error jsonb) RETURNS void LANGUAGE sql
+  AS 'SELECT 1 / (e.position % 3)';
+SELECT asynx.create_command('hostile.command', 'hostile_type', 'order.created', 'hostile.emit');
+SELECT asynx.subscribe('order.paid', 'hostile.handle', 'hostile', mode => 'inline',
+  on_failure => 'continue');
 SQL
 
 my @functions = map {

@@ -1,2 +1,2 @@
 -- Everybody the same aggregate.
-SELECT asynx.send('bench.change', 'order-hot', :patch);
+SELECT (asynx.send('bench.change', 'order-hot', :patch)).position;

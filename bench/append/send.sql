@@ -1,3 +1,3 @@
 -- One of the client's own aggregates, of :spread.
 \set number random(1, :spread)
-SELECT asynx.send('bench.change', 'order-' || :client_id || '-' || :number, :patch);
+SELECT (asynx.send('bench.change', 'order-' || :client_id || '-' || :number, :patch)).position;

@@ -9,8 +9,7 @@ use warnings FATAL => 'all';
 use Appends;
 use Bench;
 
-# How many aggregates a client has, by their length.  A session remembers 256 states; more than that
-# are also met cold.
+# How many aggregates a client has, by their length.
 my %spread = $smoke ? (1 => 2, 64 => 2, 10_000 => 1) : (1 => 500, 64 => 300, 10_000 => 2);
 
 # Makes the aggregates of so many clients.
