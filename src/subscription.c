@@ -329,16 +329,19 @@ FindMatching(const text *event_name)
 	return matching;
 }
 
-/* The inline subscriptions that want events of this name, by their names; NIL if none does. */
+/*
+ * The inline subscriptions that want events of this name, by their names; NIL if none
+ * does.  Looks at the list that is known already: for many events, all are told from
+ * the same.
+ */
 const List *
-asynx_subscriptions_matching(const text *event_name)
+asynx_subscriptions_known(const text *event_name)
 {
 	char		key[ASYNX_MAX_NAME_BYTES + 1];
 	KnownName  *known;
 	MemoryContext caller;
 	bool		found;
 
-	Refresh();
 	if (Current.modes[ASYNX_INLINE] == NIL)
 		return NIL;
 
@@ -346,13 +349,8 @@ asynx_subscriptions_matching(const text *event_name)
 	known = hash_search(Current.names, key, HASH_FIND, NULL);
 	if (known != NULL)
 		return known->subscriptions;
-
-	/* their memory goes with the list */
 	if (hash_get_num_entries(Current.names) >= KNOWN_NAMES)
-	{
-		Changes++;
-		Refresh();
-	}
+		return FindMatching(event_name);
 
 	caller = MemoryContextSwitchTo(Current.context);
 	known = hash_search(Current.names, key, HASH_ENTER, &found);
@@ -360,6 +358,14 @@ asynx_subscriptions_matching(const text *event_name)
 	known->subscriptions = FindMatching(event_name);
 	MemoryContextSwitchTo(caller);
 	return known->subscriptions;
+}
+
+/* The same, from what there is now. */
+const List *
+asynx_subscriptions_matching(const text *event_name)
+{
+	Refresh();
+	return asynx_subscriptions_known(event_name);
 }
 
 /* The hooks of a kind, by their names. */

@@ -82,6 +82,7 @@ typedef struct AsynxSubscription
 
 /* These run within a query scope; lists and what is in them last as long as the transaction. */
 extern const List *asynx_subscriptions_matching(const text *event_name);
+extern const List *asynx_subscriptions_known(const text *event_name);
 extern const List *asynx_subscriptions_hooks(AsynxMode mode);
 
 /* What a function of that form must look like. */
