@@ -209,6 +209,14 @@ SELECT asynx.append_many('[{"aggregate_id": "inline-13", "version": 1, "event_na
 SELECT asynx.append_many('[{"aggregate_id": "inline-13", "version": 3, "event_name": "inline.many", "patch": []}]');
 SELECT who, version FROM inline_app.seen ORDER BY n;
 
+-- More event names than a session remembers: each subscription still gets all events, in their order.
+TRUNCATE inline_app.seen;
+SELECT asynx.subscribe('inline-name-.*', 'inline_app.note_stored', 'inline_names', mode => 'inline');
+SELECT asynx.append_many((SELECT jsonb_agg(jsonb_build_object('aggregate_id', 'inline-names', 'version', v, 'event_name', 'inline-name-' || v, 'patch', '[]'::jsonb))
+  FROM generate_series(1, 2500) AS v));
+SELECT count(*), bool_and(version = before + 1) AS in_order FROM (SELECT version, lag(version, 1, 0::bigint) OVER (ORDER BY n) AS before FROM inline_app.seen) AS s;
+SELECT asynx.unsubscribe('inline_names');
+
 -- A function that is missing, or belongs to somebody else by now.
 CREATE FUNCTION inline_app.short_lived(e asynx.event) RETURNS void LANGUAGE sql AS 'SELECT';
 SELECT asynx.subscribe('inline.put', 'inline_app.short_lived', 'inline_missing', mode => 'inline');

@@ -276,9 +276,10 @@ asynx_inline_run_many(const AsynxInlineItem *items, int count)
 	int			i;
 
 	unit.wanted = MemoryContextAllocHuge(CurrentMemoryContext, count * sizeof(List *));
+	(void) asynx_subscriptions_of(ASYNX_INLINE);
 	for (i = 0; i < count; i++)
 	{
-		unit.wanted[i] = asynx_subscriptions_matching(ASYNX_INLINE, items[i].event_name);
+		unit.wanted[i] = asynx_subscriptions_known(ASYNX_INLINE, items[i].event_name);
 		subscriptions = list_concat_unique_ptr(subscriptions, unit.wanted[i]);
 	}
 	list_sort(subscriptions, CompareNames);

@@ -2,10 +2,12 @@
  * subscription.c
  *	  Knows which subscriptions and hooks an event concerns.
  *
- * A session keeps the list that it has read, with the patterns compiled, and for
- * each event name that it met, who wants it.  A trigger tells all sessions of a
- * change through the table's relcache entry.  A list that went out of date is still
- * good for those who use it in the current transaction: its memory goes with that.
+ * A session keeps the list that it has read, with the patterns compiled.  Those that
+ * are exact names are found by a hash, so that many of them cost nothing; for the
+ * others it remembers, for each event name that it met, who wants it.  A trigger tells
+ * all sessions of a change through the table's relcache entry.  A list that went out
+ * of date is still good for those who use it in the current transaction: its memory
+ * goes with that.
  *
  * Who registers them, and why no writer misses one, is told in subscribe.c.
  */
@@ -36,6 +38,20 @@ typedef struct KnownName
 	bool		found[ASYNX_MODES]; /* is the list of that mode made? */
 } KnownName;
 
+/* The subscriptions whose pattern is one name. */
+typedef struct ExactName
+{
+	char		name[ASYNX_MAX_NAME_BYTES + 1]; /* hash key: of the event */
+	List	   *subscriptions[ASYNX_MODES];
+} ExactName;
+
+/* A subscription or hook by its own name. */
+typedef struct OwnName
+{
+	char		name[ASYNX_MAX_NAME_BYTES + 1]; /* hash key */
+	const AsynxSubscription *subscription;
+} OwnName;
+
 /* What this session knows; all of it in the context. */
 typedef struct Known
 {
@@ -43,7 +59,10 @@ typedef struct Known
 	Oid			table;			/* asynx.subscriptions */
 	uint64		generation;		/* how often it was read */
 	List	   *modes[ASYNX_MODES]; /* the subscriptions of each, by name */
-	HTAB	   *names;			/* who wants which events */
+	List	   *patterned[ASYNX_MODES]; /* those whose pattern is not one name */
+	HTAB	   *exact;			/* the others: ExactName */
+	HTAB	   *own;			/* all: OwnName */
+	HTAB	   *names;			/* who wants which events: KnownName */
 } Known;
 
 static Known Current = {.context = NULL};
@@ -220,6 +239,30 @@ ModeOf(const text *name)
 	return mode;
 }
 
+/* Puts a subscription where it will be looked for. */
+static void
+Register(Known *known, AsynxSubscription *subscription)
+{
+	AsynxMode	mode = subscription->mode;
+	const char *exact = subscription->pattern != NULL ?
+		asynx_pattern_exact(subscription->pattern) : NULL;
+	OwnName    *own = hash_search(known->own, subscription->name, HASH_ENTER, NULL);
+	ExactName  *name;
+	bool		found;
+
+	own->subscription = subscription;
+	known->modes[mode] = lappend(known->modes[mode], subscription);
+	if (exact == NULL)
+	{
+		known->patterned[mode] = lappend(known->patterned[mode], subscription);
+		return;
+	}
+	name = hash_search(known->exact, exact, HASH_ENTER, &found);
+	if (!found)
+		memset(name->subscriptions, 0, sizeof(name->subscriptions));
+	name->subscriptions[mode] = lappend(name->subscriptions[mode], subscription);
+}
+
 /* Row function of SelectRunning: one more subscription, in the context of what is read. */
 static bool
 AddSubscription(TupleTableSlot *slot, void *arg)
@@ -248,7 +291,7 @@ AddSubscription(TupleTableSlot *slot, void *arg)
 		subscription->retry_delay = asynx_milliseconds(row.retry_delay);
 		subscription->policy = asynx_text_is(row.on_failure, "stop") ? ASYNX_STOP :
 			asynx_text_is(row.on_failure, "park") ? ASYNX_PARK : ASYNX_CONTINUE;
-		known->modes[mode] = lappend(known->modes[mode], subscription);
+		Register(known, subscription);
 	}
 
 	MemoryContextSwitchTo(caller);
@@ -264,18 +307,17 @@ NoteChange(Datum arg, Oid relation)
 		Changes++;
 }
 
-/* Begins to remember who wants events of which name. */
-static void
-MakeNames(Known *known)
+/* A table of what is found by a name. */
+static HTAB *
+MakeTable(const Known *known, const char *title, Size entry)
 {
 	HASHCTL		control = {
-		.keysize = sizeof(((KnownName *) NULL)->name),
-		.entrysize = sizeof(KnownName),
+		.keysize = ASYNX_MAX_NAME_BYTES + 1,
+		.entrysize = entry,
 		.hcxt = known->context,
 	};
 
-	known->names = hash_create("asynx event names", 32, &control,
-							   HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+	return hash_create(title, 32, &control, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
 /* Reads the subscriptions; what is not complete goes with the caller's memory. */
@@ -286,7 +328,9 @@ ReadKnown(Known *known)
 	known->context = AllocSetContextCreate(CurrentMemoryContext, "asynx subscriptions",
 										   ALLOCSET_SMALL_SIZES);
 	known->table = get_relname_relid("subscriptions", get_namespace_oid(ASYNX_SCHEMA, false));
-	MakeNames(known);
+	known->exact = MakeTable(known, "asynx exact names", sizeof(ExactName));
+	known->own = MakeTable(known, "asynx subscriptions", sizeof(OwnName));
+	known->names = MakeTable(known, "asynx event names", sizeof(KnownName));
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	(void) asynx_query_read(&SelectRunning, NULL, NULL, AddSubscription, known);
@@ -322,38 +366,44 @@ Refresh(void)
 	Current = fresh;
 }
 
-/* The subscriptions of the mode whose patterns match. */
-static List *
-FindMatching(AsynxMode mode, const text *event_name)
+/* For sorting subscriptions by name. */
+static int
+CompareNames(const ListCell *a, const ListCell *b)
 {
-	List	   *matching = NIL;
+	return strcmp(((const AsynxSubscription *) lfirst(a))->name,
+				  ((const AsynxSubscription *) lfirst(b))->name);
+}
+
+/* The subscriptions of the mode that want events of this name. */
+static List *
+FindMatching(AsynxMode mode, const char *event_name)
+{
+	const ExactName *exact = hash_search(Current.exact, event_name, HASH_FIND, NULL);
+	List	   *matching = exact != NULL ? list_copy(exact->subscriptions[mode]) : NIL;
 	ListCell   *cell;
 
-	foreach(cell, Current.modes[mode])
+	foreach(cell, Current.patterned[mode])
 	{
 		AsynxSubscription *subscription = lfirst(cell);
 
-		if (asynx_pattern_match(subscription->pattern, VARDATA_ANY(event_name),
-								VARSIZE_ANY_EXHDR(event_name)))
+		if (asynx_pattern_match(subscription->pattern, event_name, strlen(event_name)))
 			matching = lappend(matching, subscription);
 	}
+	list_sort(matching, CompareNames);
 	return matching;
 }
 
 /* What is known of an event name; NULL if that is too much to be remembered. */
 static KnownName *
-FindName(const text *event_name)
+FindName(const char *event_name)
 {
-	char		key[ASYNX_MAX_NAME_BYTES + 1];
-	KnownName  *known;
+	KnownName  *known = hash_search(Current.names, event_name, HASH_FIND, NULL);
 	bool		found;
 
-	text_to_cstring_buffer(event_name, key, sizeof(key));
-	known = hash_search(Current.names, key, HASH_FIND, NULL);
 	if (known != NULL || hash_get_num_entries(Current.names) >= KNOWN_NAMES)
 		return known;
 
-	known = hash_search(Current.names, key, HASH_ENTER, &found);
+	known = hash_search(Current.names, event_name, HASH_ENTER, &found);
 	memset(known->found, false, sizeof(known->found));
 	return known;
 }
@@ -365,19 +415,21 @@ FindName(const text *event_name)
 const List *
 asynx_subscriptions_known(AsynxMode mode, const text *event_name)
 {
+	char		name[ASYNX_MAX_NAME_BYTES + 1];
 	KnownName  *known;
 	MemoryContext caller;
 
 	if (Current.modes[mode] == NIL)
 		return NIL;
 
-	known = FindName(event_name);
+	text_to_cstring_buffer(event_name, name, sizeof(name));
+	known = FindName(name);
 	if (known == NULL)
-		return FindMatching(mode, event_name);
+		return FindMatching(mode, name);
 	if (!known->found[mode])
 	{
 		caller = MemoryContextSwitchTo(Current.context);
-		known->subscriptions[mode] = FindMatching(mode, event_name);
+		known->subscriptions[mode] = FindMatching(mode, name);
 		known->found[mode] = true;
 		MemoryContextSwitchTo(caller);
 	}
@@ -404,16 +456,11 @@ asynx_subscriptions_of(AsynxMode mode)
 const AsynxSubscription *
 asynx_subscriptions_find(AsynxMode mode, const char *name)
 {
-	const ListCell *cell;
+	const OwnName *own;
 
-	foreach(cell, asynx_subscriptions_of(mode))
-	{
-		const AsynxSubscription *subscription = lfirst(cell);
-
-		if (strcmp(subscription->name, name) == 0)
-			return subscription;
-	}
-	return NULL;
+	Refresh();
+	own = hash_search(Current.own, name, HASH_FIND, NULL);
+	return own != NULL && own->subscription->mode == mode ? own->subscription : NULL;
 }
 
 /* Grows when the list was read again. */
