@@ -243,8 +243,6 @@ SELECT asynx.subscribe('a', 'inline_app.note', timeout => '0', mode => 'inline')
 SELECT asynx.subscribe('a', 'inline_app.note', timeout => '1 year', mode => 'inline');
 SELECT asynx.subscribe('a', 'inline_app.note', mode => 'sideways');
 SELECT asynx.subscribe('a', 'inline_app.note', mode => NULL);
-SELECT asynx.subscribe('a', 'inline_app.note');
-\echo :LAST_ERROR_SQLSTATE
 SELECT asynx.subscribe('a', 'inline_app.note', mode => 'inline', channel => 'c');
 SELECT asynx.subscribe('a', 'inline_app.note', mode => 'inline', start_at => 0);
 SELECT asynx.subscribe('a', 'inline_app.note', mode => 'inline', partitions => 2);

@@ -22,7 +22,6 @@
 #include "access/xact.h"
 #include "checkpoint.h"
 #include "catalog/pg_type.h"
-#include "commands/extension.h"
 #include "ear.h"
 #include "feed.h"
 #include "guc.h"
@@ -116,9 +115,6 @@ static dlist_head Workers = DLIST_STATIC_INIT(Workers);
 /* The list of subscriptions that the partitions were read from. */
 static uint64 Generation = 0;
 
-/* The extension, as this bus found it when it began. */
-static Oid	Extension = InvalidOid;
-
 /* Up to where the events were looked at; negative before the first time. */
 static int64 Seen = -1;
 
@@ -151,13 +147,13 @@ Enqueue(Partition *partition)
 static bool
 AddPartition(TupleTableSlot *slot, void *arg)
 {
-	int64		safe = *(int64 *) arg;
 	AsynxPartition key;
 	Partition  *partition;
 	int64		position;
 	bool		isnull;
 	bool		found;
 
+	(void) arg;
 	memset(&key, 0, sizeof(key));
 	text_to_cstring_buffer(DatumGetTextPP(slot_getattr(slot, 1, &isnull)), key.subscription,
 						   sizeof(key.subscription));
@@ -182,7 +178,6 @@ AddPartition(TupleTableSlot *slot, void *arg)
 	}
 	partition->checkpoint = position;
 	partition->generation = Generation;
-	(void) safe;
 	return true;
 }
 
@@ -227,7 +222,7 @@ DropPartitions(void)
 
 /* Reads the partitions again if the subscriptions have changed. */
 static void
-RefreshPartitions(int64 safe)
+RefreshPartitions(void)
 {
 	uint64		generation = asynx_subscriptions_generation();
 
@@ -236,7 +231,7 @@ RefreshPartitions(int64 safe)
 
 	Generation = generation;
 	PushActiveSnapshot(GetLatestSnapshot());
-	(void) asynx_query_read(&SelectCheckpoints, NULL, NULL, AddPartition, &safe);
+	(void) asynx_query_read(&SelectCheckpoints, NULL, NULL, AddPartition, NULL);
 	DropPartitions();
 	(void) asynx_query_read(&SelectFailing, NULL, NULL, EnqueueFailing, NULL);
 	PopActiveSnapshot();
@@ -328,21 +323,6 @@ FollowIdle(void)
 		else
 			Enqueue(partition);
 	}
-}
-
-/* Ends the bus if the extension is not in its database any more, or is another one. */
-static void
-CheckExtension(void)
-{
-	Oid			extension = get_extension_oid("asynx", true);
-
-	if (OidIsValid(extension) && (extension == Extension || !OidIsValid(Extension)))
-	{
-		Extension = extension;
-		return;
-	}
-	asynx_slots_set_verdict(OidIsValid(extension) ? ASYNX_RENEWED : ASYNX_ABSENT);
-	proc_exit(0);
 }
 
 /* Takes the results of the workers over, and the tasks of those that have gone. */
@@ -504,12 +484,12 @@ LookIntoDatabase(void)
 	int64		safe;
 
 	asynx_worker_begin_transaction("looking for events");
-	CheckExtension();
+	asynx_worker_check_extension();
 	asynx_query_begin(&scope);
 	if (asynx_lifecycle_runs())
 	{
 		safe = asynx_feed_safe_position();
-		RefreshPartitions(safe);
+		RefreshPartitions();
 		LookAtEvents(safe);
 		FollowIdle();
 		WriteMark(safe);
@@ -573,7 +553,7 @@ asynx_bus_main(Datum arg)
 
 	/* not all databases have the extension */
 	asynx_worker_begin_transaction("starting");
-	CheckExtension();
+	asynx_worker_check_extension();
 	asynx_ear_listen("asynx_wake");
 	asynx_worker_commit();
 	if (!asynx_slots_set_bus())

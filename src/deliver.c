@@ -34,13 +34,16 @@ asynx_deliver_wants_states(AsynxForm form)
 static void
 Reach(const text *aggregate_id, int64 version, AsynxAggregate *aggregate)
 {
-	if (asynx_states_find(aggregate_id, aggregate) && aggregate->version <= version)
-		asynx_replay_onward(aggregate_id, version, aggregate);
-	else
+	if (!asynx_states_find(aggregate_id, aggregate) || aggregate->version > version)
 		asynx_replay_aggregate_at(aggregate_id, version, aggregate);
+	else if (aggregate->version < version)
+		asynx_replay_onward(aggregate_id, version, aggregate);
 }
 
-/* Rebuilds the states before and after the event; raises what a fold raises. */
+/*
+ * Rebuilds the states before and after the event under the active snapshot, which
+ * sees the event; raises what a fold raises.
+ */
 void
 asynx_deliver_fold(AsynxDelivery *delivery)
 {
@@ -48,27 +51,24 @@ asynx_deliver_fold(AsynxDelivery *delivery)
 	AsynxAggregate aggregate;
 
 	/* of what was forgotten there is none */
+	if (!asynx_text_is(event->event_name, ASYNX_FORGET_EVENT))
+	{
+		Reach(event->aggregate_id, event->version - 1, &aggregate);
+		delivery->envelope.previous = aggregate.version > 0 ? aggregate.state : aggregate.seed;
+		asynx_replay_event(event, &aggregate);
+		delivery->envelope.aggregate = aggregate.state;
+		asynx_states_remember(event->aggregate_id, &aggregate, &delivery->mark);
+	}
 	delivery->folded = true;
-	if (asynx_text_is(event->event_name, ASYNX_FORGET_EVENT))
-		return;
-
-	delivery->folded = false;
-	PushActiveSnapshot(GetTransactionSnapshot());
-	Reach(event->aggregate_id, event->version - 1, &aggregate);
-	delivery->envelope.previous = aggregate.version > 0 ? aggregate.state : aggregate.seed;
-	asynx_replay_onward(event->aggregate_id, event->version, &aggregate);
-	PopActiveSnapshot();
-
-	delivery->envelope.aggregate = aggregate.state;
-	delivery->folded = true;
-	asynx_states_remember(event->aggregate_id, &aggregate, &delivery->mark);
 }
 
-/* Unit of work: the same. */
+/* Unit of work: the same, under a snapshot that sees what this transaction wrote. */
 static void
 Fold(void *arg)
 {
+	PushActiveSnapshot(GetTransactionSnapshot());
 	asynx_deliver_fold((AsynxDelivery *) arg);
+	PopActiveSnapshot();
 }
 
 /* Is the error one that the end of the statement or of the session brings? */

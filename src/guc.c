@@ -28,10 +28,19 @@ static const struct config_enum_entry NotifyOptions[] = {
 	{NULL, 0, false}
 };
 
-/* Defines the settings of the bus, of which one can only be set when the server starts. */
+/* Defines the settings of the store and of documents. */
 static void
-DefineBusSettings(void)
+DefineStoreSettings(void)
 {
+	DefineCustomBoolVariable("asynx.allow_drop",
+							 "Allows dropping the event table while it holds events.",
+							 NULL,
+							 &asynx_allow_drop,
+							 false,
+							 PGC_SUSET,
+							 0,
+							 NULL, NULL, NULL);
+
 	DefineCustomIntVariable("asynx.batch_size",
 							"Sets how many events a worker handles in one transaction.",
 							NULL,
@@ -43,6 +52,33 @@ DefineBusSettings(void)
 							0,
 							NULL, NULL, NULL);
 
+	DefineCustomIntVariable("asynx.max_document_depth",
+							"Sets how deep a document may be nested.",
+							NULL,
+							&asynx_max_document_depth,
+							ASYNX_DEFAULT_DOCUMENT_DEPTH,
+							ASYNX_MIN_DOCUMENT_DEPTH,
+							ASYNX_MAX_DOCUMENT_DEPTH,
+							PGC_SUSET,
+							0,
+							NULL, NULL, NULL);
+
+	DefineCustomIntVariable("asynx.max_document_size",
+							"Sets how large a document may grow.",
+							NULL,
+							&asynx_max_document_size,
+							ASYNX_DEFAULT_DOCUMENT_SIZE,
+							ASYNX_MIN_DOCUMENT_SIZE,
+							ASYNX_MAX_DOCUMENT_SIZE,
+							PGC_SUSET,
+							GUC_UNIT_KB,
+							NULL, NULL, NULL);
+}
+
+/* Defines the settings of workers and of queues, of which one is for the start of the server. */
+static void
+DefineWorkerSettings(void)
+{
 	if (process_shared_preload_libraries_in_progress)
 		DefineCustomIntVariable("asynx.max_workers",
 								"Sets how many workers may run handlers in the whole cluster.",
@@ -75,44 +111,6 @@ DefineBusSettings(void)
 							PGC_SIGHUP,
 							GUC_UNIT_MS,
 							NULL, NULL, NULL);
-}
-
-/* Defines every setting and reserves the prefix. */
-void
-asynx_guc_init(void)
-{
-	DefineBusSettings();
-
-	DefineCustomBoolVariable("asynx.allow_drop",
-							 "Allows dropping the event table while it holds events.",
-							 NULL,
-							 &asynx_allow_drop,
-							 false,
-							 PGC_SUSET,
-							 0,
-							 NULL, NULL, NULL);
-
-	DefineCustomIntVariable("asynx.max_document_depth",
-							"Sets how deep a document may be nested.",
-							NULL,
-							&asynx_max_document_depth,
-							ASYNX_DEFAULT_DOCUMENT_DEPTH,
-							ASYNX_MIN_DOCUMENT_DEPTH,
-							ASYNX_MAX_DOCUMENT_DEPTH,
-							PGC_SUSET,
-							0,
-							NULL, NULL, NULL);
-
-	DefineCustomIntVariable("asynx.max_document_size",
-							"Sets how large a document may grow.",
-							NULL,
-							&asynx_max_document_size,
-							ASYNX_DEFAULT_DOCUMENT_SIZE,
-							ASYNX_MIN_DOCUMENT_SIZE,
-							ASYNX_MAX_DOCUMENT_SIZE,
-							PGC_SUSET,
-							GUC_UNIT_KB,
-							NULL, NULL, NULL);
 
 	DefineCustomIntVariable("asynx.queue_depth",
 							"Sets how many commands may wait in a shard; 0 means any number.",
@@ -135,6 +133,13 @@ asynx_guc_init(void)
 							PGC_SIGHUP,
 							0,
 							NULL, NULL, NULL);
+}
 
+/* Defines every setting and reserves the prefix. */
+void
+asynx_guc_init(void)
+{
+	DefineStoreSettings();
+	DefineWorkerSettings();
 	MarkGUCPrefixReserved("asynx");
 }

@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
 /* Adds a member to the object that is being built. */
@@ -63,7 +64,9 @@ asynx_hooks_begin_array(AsynxEventArray *array, AsynxForm form)
 
 	memset(array, 0, sizeof(*array));
 	array->form = form;
-	array->state = initArrayResult(get_element_type(type), CurrentMemoryContext, false);
+	array->scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx event",
+										   ALLOCSET_DEFAULT_SIZES);
+	array->state = initArrayResult(get_element_type(type), CurrentMemoryContext, true);
 }
 
 /* The event as a composite of the type. */
@@ -79,13 +82,14 @@ Composite(AsynxForm form, Oid type, const AsynxEnvelope *envelope)
 void
 asynx_hooks_add_event(AsynxEventArray *array, const AsynxEnvelope *envelope)
 {
+	MemoryContext caller = MemoryContextSwitchTo(array->scratch);
 	Datum		composite = Composite(array->form, array->state->element_type, envelope);
 
 	array->count++;
 	array->bytes += VARSIZE_ANY(DatumGetPointer(composite));
-	(void) accumArrayResult(array->state, composite, false, array->state->element_type,
-							CurrentMemoryContext);
-	pfree(DatumGetPointer(composite));
+	(void) accumArrayResult(array->state, composite, false, array->state->element_type, caller);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(array->scratch);
 }
 
 /* Makes the array the first argument of a call. */
@@ -95,6 +99,7 @@ asynx_hooks_set_array(AsynxCall *call, AsynxEventArray *array)
 	call->signature = asynx_subscription_signature(array->form);
 	call->args[0].value = makeArrayResult(array->state, CurrentMemoryContext);
 	call->args[0].isnull = false;
+	MemoryContextDelete(array->scratch);
 }
 
 /* Fills in the first argument of a call for an event. */

@@ -13,6 +13,7 @@
 typedef struct AsynxEventArray
 {
 	AsynxForm	form;			/* of the function that takes them */
+	MemoryContext scratch;		/* for what is needed until the event is in the array */
 	ArrayBuildState *state;
 	int			count;
 	Size		bytes;

@@ -146,7 +146,8 @@ DeliverToAll(const List *subscriptions, AsynxDelivery *delivery)
 void
 asynx_inline_run(const AsynxEnvelope *envelope)
 {
-	const List *subscriptions = asynx_subscriptions_matching(ASYNX_INLINE, envelope->event->event_name);
+	const List *subscriptions = asynx_subscriptions_matching(ASYNX_INLINE,
+															  envelope->event->event_name);
 	AsynxDelivery delivery = {.envelope = *envelope, .folded = true};
 
 	DeliverToAll(subscriptions, &delivery);
@@ -169,7 +170,8 @@ asynx_inline_run_stored(const AsynxStoredEvent *event)
 void
 asynx_inline_run_forget(const AsynxEnvelope *envelope)
 {
-	const List *subscriptions = asynx_subscriptions_matching(ASYNX_INLINE, envelope->event->event_name);
+	const List *subscriptions = asynx_subscriptions_matching(ASYNX_INLINE,
+															  envelope->event->event_name);
 	AsynxDelivery delivery = {.envelope = *envelope, .folded = true};
 
 	DeliverToAll(subscriptions, &delivery);
@@ -198,11 +200,11 @@ HandleItem(Unit *unit, const AsynxInlineItem *item)
 	unit->call.function = &handler->function;
 	unit->call.timeout = unit->subscription->milliseconds;
 
+	PushActiveSnapshot(GetTransactionSnapshot());
 	ReadItem(item, &event);
 	if (asynx_deliver_wants_states(handler->form))
 		asynx_deliver_fold(&delivery);
 	asynx_hooks_set_event(&unit->call, handler->form, &delivery.envelope);
-	PushActiveSnapshot(GetTransactionSnapshot());
 	asynx_handler_run_in_time(&unit->call);
 	PopActiveSnapshot();
 }

@@ -131,7 +131,7 @@ Take(TupleTableSlot *slot, void *arg)
 	return !batch->full;
 }
 
-/* Reads the events after the checkpoint. */
+/* Reads the events after the checkpoint, under a snapshot that stays for their states. */
 static void
 ReadBatch(Batch *batch)
 {
@@ -148,7 +148,6 @@ ReadBatch(Batch *batch)
 	if (batch->from < safe)
 		asynx_feed_scan(batch->from, safe, Take, batch);
 	MemoryContextSwitchTo(caller);
-	PopActiveSnapshot();
 	if (!batch->full)
 		batch->reached = Max(safe, batch->from);
 }
@@ -219,6 +218,9 @@ static void
 HandleMany(Batch *batch)
 {
 	const AsynxTaker *handler = &batch->subscription->handler;
+	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx event",
+												  ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = CurrentMemoryContext;
 	AsynxEventArray array;
 
 	memset(&batch->call, 0, sizeof(batch->call));
@@ -235,10 +237,14 @@ HandleMany(Batch *batch)
 		CHECK_FOR_INTERRUPTS();
 		if (MaybeWait(batch, event))
 			continue;
+		MemoryContextSwitchTo(scratch);
 		if (asynx_deliver_wants_states(handler->form))
 			asynx_deliver_fold(&delivery);
+		MemoryContextSwitchTo(caller);
 		asynx_hooks_add_event(&array, &delivery.envelope);
+		MemoryContextReset(scratch);
 	}
+	MemoryContextDelete(scratch);
 	if (array.count == 0)
 		return;
 
@@ -288,6 +294,7 @@ Begin(Batch *batch, AsynxQueryScope *scope)
 	const char *name = batch->task->partition.subscription;
 
 	asynx_worker_begin_transaction(name);
+	asynx_worker_check_extension();
 	asynx_query_begin(scope);
 	batch->subscription = asynx_subscriptions_find(ASYNX_ASYNC, name);
 	if (batch->subscription != NULL &&
@@ -453,6 +460,7 @@ NextBatch(AsynxTask *task)
 		failed = task->careful && batch.count > 0;
 		if (!failed && batch.count > 0)
 			failed = asynx_query_attempt(HandleBatch, IsHandlerFailure, &batch) != NULL;
+		PopActiveSnapshot();
 		if (!failed)
 			MoveOn(&batch);
 	}

@@ -435,6 +435,32 @@ asynx_replay_onward(const text *aggregate_id, int64 to_version, AsynxAggregate *
 }
 
 /*
+ * Brings an aggregate on by its next event, which the caller has read; needs no
+ * statement unless the event is of an older schema version.
+ */
+void
+asynx_replay_event(const AsynxStoredEvent *event, AsynxAggregate *aggregate)
+{
+	AsynxStoredEvent current = *event;
+	ErrorContextCallback callback = {
+		.previous = error_context_stack,
+		.callback = DescribeFold,
+	};
+	Fold		fold;
+
+	BeginFold(&fold, event->aggregate_id, aggregate);
+	callback.arg = &fold;
+	error_context_stack = &callback;
+	UpcastEvent(&fold, &current);
+	ApplyEvent(&fold, current.version, current.position, current.patch);
+	error_context_stack = callback.previous;
+	aggregate->version = fold.version;
+	aggregate->position = fold.position;
+	aggregate->state = asynx_doc_jsonb(fold.doc);
+	EndFold(&fold);
+}
+
+/*
  * Rebuilds an aggregate at exactly "version"; raises aggregate_not_found, or
  * 22023 if it has no such version.
  */

@@ -5,6 +5,7 @@
 #ifndef ASYNX_REPLAY_H
 #define ASYNX_REPLAY_H
 
+#include "event.h"
 #include "upcast.h"
 #include "utils/jsonb.h"
 
@@ -33,6 +34,7 @@ extern void asynx_replay_aggregate(const text *aggregate_id, int64 to_version,
 								   AsynxAggregate *aggregate);
 extern void asynx_replay_onward(const text *aggregate_id, int64 to_version,
 								AsynxAggregate *aggregate);
+extern void asynx_replay_event(const AsynxStoredEvent *event, AsynxAggregate *aggregate);
 extern void asynx_replay_aggregate_at(const text *aggregate_id, int64 version,
 									  AsynxAggregate *aggregate);
 pg_noreturn extern void asynx_replay_refuse_unknown(const text *aggregate_id);

@@ -61,6 +61,7 @@ typedef struct Listening
 	int64		left;			/* events that may still come; negative for any number */
 	TimestampTz until;
 	AsynxStoredEvent event;		/* the next one, if found */
+	AsynxDelivery delivery;		/* with its states */
 	bool		found;
 	MemoryContext context;		/* of that event */
 } Listening;
@@ -273,6 +274,19 @@ TakeNext(TupleTableSlot *slot, void *arg)
 	return false;
 }
 
+/* Rebuilds the states of the event that was found. */
+static void
+FoldFound(Listening *listening)
+{
+	MemoryContext caller = MemoryContextSwitchTo(listening->context);
+
+	memset(&listening->delivery, 0, sizeof(listening->delivery));
+	listening->delivery.envelope.event = &listening->event;
+	listening->delivery.mark = asynx_states_mark();
+	asynx_deliver_fold(&listening->delivery);
+	MemoryContextSwitchTo(caller);
+}
+
 /* Looks for the next event; false if there is none yet. */
 static bool
 LookForNext(Listening *listening)
@@ -283,6 +297,8 @@ LookForNext(Listening *listening)
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (listening->after < safe)
 		asynx_feed_scan(listening->after, safe, TakeNext, listening);
+	if (listening->found)
+		FoldFound(listening);
 	PopActiveSnapshot();
 	if (!listening->found)
 		listening->after = Max(listening->after, safe);
@@ -316,23 +332,18 @@ PatternArgument(FunctionCallInfo fcinfo, int arg)
 
 /* The next event with its states, as asynx.event; false if time is up. */
 static bool
-NextEvent(FunctionCallInfo fcinfo, Listening *listening, Oid type, Datum *event)
+NextEvent(Listening *listening, Oid type, Datum *event)
 {
+	const AsynxEnvelope *envelope = &listening->delivery.envelope;
 	AsynxQueryScope scope;
-	AsynxDelivery delivery = {.envelope = {.event = &listening->event}};
 	bool		found;
 
-	(void) fcinfo;
 	MemoryContextReset(listening->context);
 	asynx_query_begin(&scope);
 	found = AwaitNext(listening);
 	if (found)
-	{
-		delivery.mark = asynx_states_mark();
-		asynx_deliver_fold(&delivery);
-		*event = asynx_event_form(type, &listening->event, delivery.envelope.aggregate,
-								  delivery.envelope.previous);
-	}
+		*event = asynx_event_form(type, envelope->event, envelope->aggregate,
+								  envelope->previous);
 	asynx_query_end(&scope);
 	return found;
 }
@@ -422,7 +433,7 @@ asynx_listen(PG_FUNCTION_ARGS)
 	context = SRF_PERCALL_SETUP();
 	listening = context->user_fctx;
 	if (listening->left == 0 ||
-		!NextEvent(fcinfo, listening, get_func_rettype(fcinfo->flinfo->fn_oid), &event))
+		!NextEvent(listening, get_func_rettype(fcinfo->flinfo->fn_oid), &event))
 		SRF_RETURN_DONE(context);
 	if (listening->left > 0)
 		listening->left--;
@@ -438,7 +449,7 @@ asynx_subscribe_wait(PG_FUNCTION_ARGS)
 
 	asynx_feed_check_isolation("asynx.subscribe_wait");
 	BeginListening(fcinfo, &listening, 1);
-	if (!NextEvent(fcinfo, &listening, get_func_rettype(fcinfo->flinfo->fn_oid), &event))
+	if (!NextEvent(&listening, get_func_rettype(fcinfo->flinfo->fn_oid), &event))
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(event);
 }

@@ -9,12 +9,15 @@
 #include "asynx.h"
 
 #include "access/xact.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
 #include "storage/bufmgr.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/lmgr.h"
 #include "storage/lwlock.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
@@ -123,6 +126,31 @@ asynx_worker_begin_transaction(const char *activity)
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());
 	pgstat_report_activity(STATE_RUNNING, activity);
+}
+
+/*
+ * Ends the worker if the extension is not in its database any more, or is another
+ * one.  Else it stays until the end of the transaction: DROP EXTENSION takes this lock
+ * first, and so cannot deadlock with a worker.
+ */
+void
+asynx_worker_check_extension(void)
+{
+	static Oid	mine = InvalidOid;
+	Oid			extension = get_extension_oid("asynx", true);
+
+	if (OidIsValid(extension))
+	{
+		LockDatabaseObject(ExtensionRelationId, extension, 0, AccessShareLock);
+		extension = get_extension_oid("asynx", true);
+	}
+	if (OidIsValid(extension) && (extension == mine || !OidIsValid(mine)))
+	{
+		mine = extension;
+		return;
+	}
+	asynx_slots_set_verdict(OidIsValid(extension) ? ASYNX_RENEWED : ASYNX_ABSENT);
+	proc_exit(0);
 }
 
 /* Commits it. */

@@ -22,7 +22,7 @@ my $seed = $ENV{SEED} // (time ^ $$) % 1_000_000;
 
 # Every SQLSTATE that a call may end with, and who raises it.
 my %explained = (
-	'0A000' => 'the server: a type that no query can return',
+	'0A000' => 'the server: a type that no query can return; a snapshot that does not move',
 	'2201B' => 'a pattern that is no regular expression',
 	'22003' => 'the server: a number beyond its type',
 	'22004' => 'the server: NULL where a type forbids it',
@@ -31,7 +31,9 @@ my %explained = (
 	'22023' => 'an argument that is NULL, blank, too long, negative or beyond its range',
 	'22P05' => 'the server: jsonb cannot hold the character 0',
 	'22P02' => 'a member of append_many\'s events that is not what it should be',
+	'25001' => 'waiting in a transaction that has written',
 	'25006' => 'writing in a read-only transaction',
+	'2D000' => 'a procedure that commits, within a transaction block',
 	'39P01' => 'a trigger function called by hand',
 	'40001' => 'writing in a transaction whose snapshot is older than the aggregate',
 	'42501' => 'the role may not call the function',
@@ -49,6 +51,9 @@ my %explained = (
 	'SX002' => 'validation_failed',
 	'SX003' => 'version_conflict',
 	'SX004' => 'pipeline_failed',
+	'SX006' => 'shutting_down',
+	'SX007' => 'already_shutting_down',
+	'SX008' => 'bus_closed',
 	'SX009' => 'handler_missing',
 	'SX010' => 'pattern_empty',
 	'SX012' => 'forget_failed',
@@ -83,6 +88,7 @@ my %hostile = (
 	integer => [ "NULL", "0", "1", "2", "100", "-1", "2147483647", "-2147483648" ],
 	boolean => [ "NULL", "true", "false" ],
 	interval => [ "NULL", "'0'", "'1 ms'", "'-1 s'", "'1 hour'", "'178000000 years'", "'0.4 us'" ],
+	'asynx.event' => [ 'NULL' ],
 	uuid => [
 		"NULL", "'00000000-0000-0000-0000-000000000000'", "gen_random_uuid()",
 		"'11111111-1111-1111-1111-111111111111'", "'ffffffff-ffff-ffff-ffff-ffffffffffff'"
@@ -184,6 +190,7 @@ sub any_call
 	return "SELECT asynx.$function->{name}(x) FROM (VALUES ($arguments[0]), ("
 	  . argument($types[0]) . ")) AS v (x)"
 	  if $function->{kind} eq 'a';
+	return "CALL $call" if $function->{kind} eq 'p';
 	return "SELECT count($call)" if rand() < 0.1;
 	return any("SELECT * FROM $call", "SELECT $call", "SELECT $call LIMIT 1");
 }
@@ -252,6 +259,8 @@ my $script = "$PostgreSQL::Test::Utils::tmp_check/hostile.sql";
 PostgreSQL::Test::Utils::append_to_file($script,
 	join("\n", @lines, '\o', "SELECT 'alive', pg_backend_pid() = :first_pid;", ''));
 
+# Some calls wait as long as they are told to.
+local $ENV{PGOPTIONS} = '-c statement_timeout=200ms';
 my ($stdout, $stderr) = ('', '');
 my $status = IPC::Run::run(
 	[

@@ -126,6 +126,12 @@ COMMENT ON FUNCTION asynx.workers() IS 'The workers of this database; see asynx.
 CREATE VIEW asynx.worker_status AS
   SELECT w.pid, w.kind, w.state, w.since, w.subscription, w.partition FROM asynx.workers() w;
 COMMENT ON VIEW asynx.worker_status IS 'The workers of this database, and what they do.';
+COMMENT ON COLUMN asynx.worker_status.pid IS 'Process; NULL while it is being started.';
+COMMENT ON COLUMN asynx.worker_status.kind IS 'bus: looks for new events, one per database; projection: runs handlers.';
+COMMENT ON COLUMN asynx.worker_status.state IS 'starting, running or idle.';
+COMMENT ON COLUMN asynx.worker_status.since IS 'When it was started.';
+COMMENT ON COLUMN asynx.worker_status.subscription IS 'Whose events it handles now.';
+COMMENT ON COLUMN asynx.worker_status.partition IS 'Of that subscription, from 0.';
 
 CREATE VIEW asynx.subscription_status AS
   SELECT s.name, s.mode, s.pattern, s.state, s.state_reason, c.partition, c.position,
@@ -139,6 +145,15 @@ CREATE VIEW asynx.subscription_status AS
     ON c.subscription OPERATOR(pg_catalog.=) s.name;
 COMMENT ON VIEW asynx.subscription_status IS
   'Each partition of each subscription, how far it has got, and its failures. The checkpoint of one that has nothing to do may lag behind the feed.';
+COMMENT ON COLUMN asynx.subscription_status.name IS 'Of the subscription.';
+COMMENT ON COLUMN asynx.subscription_status.mode IS 'async, inline, channel, pull, or what kind of hook it is.';
+COMMENT ON COLUMN asynx.subscription_status.pattern IS 'Which event names it wants; NULL for a hook.';
+COMMENT ON COLUMN asynx.subscription_status.state IS 'running, paused or stopped.';
+COMMENT ON COLUMN asynx.subscription_status.state_reason IS 'Why it was stopped.';
+COMMENT ON COLUMN asynx.subscription_status.partition IS 'From 0; NULL if the mode has no checkpoint.';
+COMMENT ON COLUMN asynx.subscription_status.position IS 'Up to where the partition has handled the feed.';
+COMMENT ON COLUMN asynx.subscription_status.dead IS 'Events that were given up.';
+COMMENT ON COLUMN asynx.subscription_status.waiting IS 'Events to be tried again, or parked, or waiting for such ones.';
 
 CREATE VIEW asynx.progress AS
   SELECT p.subscription, p.goal, p.done, p.total, p.begun_at,
@@ -158,3 +173,10 @@ CREATE VIEW asynx.progress AS
         GROUP BY r.subscription, r.goal, r.start_at, r.begun_at) AS p;
 COMMENT ON VIEW asynx.progress IS
   'Rebuilds: positions done of the total, the rate per second, and the time that remains at that rate.';
+COMMENT ON COLUMN asynx.progress.subscription IS 'Which is being rebuilt, or was last.';
+COMMENT ON COLUMN asynx.progress.goal IS 'The safe position when the rebuild began.';
+COMMENT ON COLUMN asynx.progress.done IS 'Positions that its slowest partition has passed.';
+COMMENT ON COLUMN asynx.progress.total IS 'Positions from its start to the goal.';
+COMMENT ON COLUMN asynx.progress.begun_at IS 'When the rebuild began.';
+COMMENT ON COLUMN asynx.progress.rate IS 'Positions per second so far.';
+COMMENT ON COLUMN asynx.progress.remaining IS 'Time until the goal at that rate.';

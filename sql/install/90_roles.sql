@@ -123,5 +123,5 @@ GRANT EXECUTE ON FUNCTION
   TO asynx_admin;
 GRANT SELECT ON
   asynx.snapshots, asynx.upcasters, asynx.commands, asynx.subscriptions, asynx.checkpoints,
-  asynx.failures, asynx.feed_mark, asynx.lifecycle
+  asynx.rebuilds, asynx.failures, asynx.feed_mark, asynx.lifecycle
   TO asynx_admin;
