@@ -89,12 +89,14 @@ DATA_built = asynx--$(ASYNX_VERSION).sql
 REGRESS = \
 	append \
 	append_many \
+	bus \
 	command_rights \
 	commands \
 	comments \
 	corruption \
 	delete \
 	errors \
+	failures \
 	fence \
 	forget \
 	guard \
@@ -107,11 +109,14 @@ REGRESS = \
 	json_pointer \
 	json_random \
 	json_text \
+	lifecycle \
 	limits \
 	numbers \
 	orders \
 	patterns \
+	pull \
 	read \
+	rebuild \
 	roles \
 	send \
 	send_many \

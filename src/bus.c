@@ -56,10 +56,11 @@ typedef struct Partition
 	uint64		generation;		/* of the list of subscriptions that it was found in */
 	int64		wanted;			/* the newest event that it wants */
 	int64		done;			/* nothing at or below is left to be done */
-	int64		checkpoint;		/* as it is stored, at least */
+	int64		checkpoint;		/* as it is stored, unless somebody else moved it */
 	TimestampTz due;			/* when it has a retry to do; DT_NOEND for never */
 	bool		queued;			/* does it wait for a worker? */
 	bool		running;		/* has a worker got it? */
+	bool		again;			/* is it to be looked at again after that? */
 	bool		careful;		/* is its next task to be done with care? */
 } Partition;
 
@@ -166,17 +167,21 @@ AddPartition(TupleTableSlot *slot, void *arg)
 		memset((char *) partition + sizeof(key), 0, sizeof(*partition) - sizeof(key));
 		partition->careful = true;
 		partition->due = DT_NOEND;
-		partition->done = position;
-		if (Seen < 0 || position < Seen)
+		partition->done = partition->checkpoint = position;
+		if (Seen >= 0 && position < Seen)
 			Enqueue(partition);
 	}
-	else if (position < partition->checkpoint)
+	else if (partition->running)
+	{
+		/* who moved it, the worker or somebody else, is not to be seen yet */
+		partition->again = true;
+	}
+	else if (position != partition->checkpoint)
 	{
 		/* it was rebuilt */
-		partition->done = position;
+		partition->done = partition->checkpoint = position;
 		Enqueue(partition);
 	}
-	partition->checkpoint = position;
 	partition->generation = Generation;
 	return true;
 }
@@ -267,6 +272,27 @@ NoteEvent(TupleTableSlot *slot, void *arg)
 	return --*left > 0;
 }
 
+/*
+ * Where the bus begins to look: at the lowest checkpoint of the partitions that are
+ * near; those that are far behind are for the workers to catch up with.
+ */
+static void
+BeginLooking(int64 safe)
+{
+	HASH_SEQ_STATUS status;
+	Partition  *partition;
+
+	Seen = safe;
+	hash_seq_init(&status, Partitions);
+	while ((partition = hash_seq_search(&status)) != NULL)
+	{
+		if (partition->done < safe - NEAR_POSITIONS)
+			Enqueue(partition);
+		else
+			Seen = Min(Seen, partition->done);
+	}
+}
+
 /* Looks at the events up to the safe position. */
 static void
 LookAtEvents(int64 safe)
@@ -274,7 +300,7 @@ LookAtEvents(int64 safe)
 	int			left = LOOK_EVENTS;
 
 	if (Seen < 0)
-		Seen = safe;
+		BeginLooking(safe);
 	if (Seen >= safe)
 		return;
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -342,13 +368,14 @@ CollectResults(void)
 		{
 			partition->running = false;
 			partition->careful = false;
-			partition->done = Max(partition->done, task.reached);
+			partition->done = task.reached;
+			partition->checkpoint = task.checkpoint;
 			partition->due = task.due;
-			partition->checkpoint = Max(partition->checkpoint, 0);
 			worker->partition = NULL;
 			progress = true;
-			if (task.more || partition->wanted > partition->done)
+			if (task.more || partition->again || partition->wanted > partition->done)
 				Enqueue(partition);
+			partition->again = false;
 		}
 		if (asynx_slots_in_use(worker->slot, worker->generation))
 			continue;

@@ -7,7 +7,7 @@
  *	  ends (bus.c), and the launcher lets the database be until it is asked to look
  *	  again: after CREATE EXTENSION, CREATE DATABASE and commands that had a
  *	  database's workers sent away.  A bus that died is started again, after a
- *	  second, then after twice as long each time.
+ *	  second, then after twice as long each time, unless it had lived for long.
  *
  * 2. DROP DATABASE, ALTER DATABASE ... RENAME or SET TABLESPACE, and CREATE DATABASE
  *	  ... TEMPLATE need a database without connections: a hook sends its workers away
@@ -51,6 +51,7 @@ typedef struct Database
 	uint64		generation;		/* of the slot */
 	int			delay;			/* before the next start, in milliseconds; 0: none is needed */
 	TimestampTz next;			/* when that is */
+	TimestampTz started;		/* when its bus was */
 } Database;
 
 /* All databases, in the launcher. */
@@ -105,6 +106,14 @@ ListDatabases(void)
 	}
 }
 
+/* Puts the next start of a database's bus off. */
+static void
+Postpone(Database *database)
+{
+	database->delay = Min(Max(database->delay * 2, FIRST_DELAY), LAST_DELAY);
+	database->next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->delay);
+}
+
 /* Looks what became of a database's bus. */
 static void
 CheckBus(Database *database)
@@ -129,18 +138,19 @@ CheckBus(Database *database)
 		database->delay = 0;
 		return;
 	}
-	database->delay = Min(Max(database->delay * 2, FIRST_DELAY), LAST_DELAY);
-	database->next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->delay);
+	if (TimestampDifferenceExceeds(database->started, GetCurrentTimestamp(), LAST_DELAY))
+		database->delay = 0;
+	Postpone(database);
 }
 
-/* Starts a database's bus if it should have one and has none. */
+/* Starts a database's bus if it should have one and has none, not even from an earlier launcher. */
 static void
 StartBus(Database *database)
 {
 	MemoryContext caller;
 
 	if (database->handle != NULL || database->absent || !database->listed ||
-		asynx_slots_barred(database->oid) ||
+		asynx_slots_barred(database->oid) || asynx_slots_served(database->oid) ||
 		(database->delay > 0 && GetCurrentTimestamp() < database->next))
 		return;
 
@@ -149,9 +159,9 @@ StartBus(Database *database)
 							&database->handle))
 	{
 		database->handle = NULL;
-		database->delay = Min(Max(database->delay * 2, FIRST_DELAY), LAST_DELAY);
-		database->next = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), database->delay);
+		Postpone(database);
 	}
+	database->started = GetCurrentTimestamp();
 	MemoryContextSwitchTo(caller);
 }
 
@@ -197,6 +207,7 @@ asynx_launcher_main(Datum arg)
 	BackgroundWorkerUnblockSignals();
 	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 	asynx_slots_set_launcher();
+	asynx_slots_ask_launcher();
 	Databases = hash_create("asynx databases", 32, &control, HASH_ELEM | HASH_BLOBS);
 
 	for (;;)

@@ -8,7 +8,8 @@
  *	  neither a row nor subscriptions, and is running.
  *
  * 2. shutdown() commits the state "draining", in which new commands are refused but
- *	  for those of handlers, waits until the handlers have handled what there is, and
+ *	  for those of handlers, waits until those under way have ended and the handlers
+ *	  have handled what there is, and
  *	  commits "stopped".  If time is up before, it raises an error and the store stays
  *	  draining; calling it again goes on.  Only one session at a time waits.  Both
  *	  states survive a restart, until resume().
@@ -177,6 +178,52 @@ LockShutdown(void)
 				 errmsg("another session shuts the store down already")));
 }
 
+/* Waits for those who write events now, perhaps as commands that were sent before. */
+static bool
+AwaitWriters(TimestampTz until)
+{
+	const VirtualTransactionId *writer;
+	LOCKTAG		tag;
+
+	SET_LOCKTAG_RELATION(tag, MyDatabaseId, asynx_query_event_table());
+	for (writer = GetLockConflicts(&tag, ShareLock, NULL); VirtualTransactionIdIsValid(*writer);
+		 writer++)
+	{
+		while (!VirtualXactLock(*writer, false))
+		{
+			if (!asynx_wait_sleep(until))
+				return false;
+		}
+	}
+	return true;
+}
+
+/* Adds a worker that is at work to the description of what is. */
+static void
+DescribeWorker(const AsynxWorkerStatus *status, void *arg)
+{
+	StringInfo	description = (StringInfo) arg;
+
+	if (status->database == MyDatabaseId && status->busy)
+		appendStringInfo(description, "  Process %d handles events for \"%s\".", status->pid,
+						 status->task.partition.subscription);
+}
+
+/* Raises shutting_down: what has to end first has not. */
+pg_noreturn static void
+RefuseToStop(void)
+{
+	StringInfoData description;
+
+	initStringInfo(&description);
+	asynx_slots_each(DescribeWorker, &description);
+	ereport(ERROR,
+			(errcode(ERRCODE_ASYNX_SHUTTING_DOWN),
+			 errmsg("commands or handlers are still at work"),
+			 errdetail("The store stays draining.%s", description.data),
+			 errhint("Call asynx.shutdown() again, or asynx.resume().")));
+}
+
 PG_FUNCTION_INFO_V1(asynx_lifecycle_state);
 PG_FUNCTION_INFO_V1(asynx_resume);
 PG_FUNCTION_INFO_V1(asynx_shutdown);
@@ -221,12 +268,9 @@ asynx_shutdown(PG_FUNCTION_ARGS)
 	asynx_query_commit(&scope);
 
 	LockShutdown();
-	if (!asynx_wait_handled(NULL, asynx_feed_safe_position(), until))
-		ereport(ERROR,
-				(errcode(ERRCODE_ASYNX_SHUTTING_DOWN),
-				 errmsg("handlers are still at work"),
-				 errdetail("The store stays draining; asynx.worker_status says what runs."),
-				 errhint("Call asynx.shutdown() again, or asynx.resume().")));
+	if (!AwaitWriters(until) ||
+		!asynx_wait_handled(NULL, asynx_feed_safe_position(), until))
+		RefuseToStop();
 	SetState("stopped");
 	asynx_query_end(&scope);
 	PG_RETURN_VOID();

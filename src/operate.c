@@ -206,6 +206,8 @@ asynx_alter_subscription(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("\"retry_delay\" must not be negative")));
+	if (!PG_ARGISNULL(4))
+		asynx_subscription_check_policy(PG_GETARG_TEXT_PP(4), false);
 
 	asynx_query_begin(&scope);
 	if (asynx_query_write(&AlterSubscription, values, nulls, GetMode, &mode) == 0)

@@ -273,6 +273,14 @@ IsHandlerFailure(const ErrorData *error, void *arg)
 	return !asynx_deliver_is_interruption(error) || ((const Batch *) arg)->call.timed_out;
 }
 
+/* Moves the checkpoint. */
+static void
+MoveTo(Batch *batch, int64 position)
+{
+	asynx_checkpoint_move(&batch->task->partition, position);
+	batch->task->checkpoint = position;
+}
+
 /* Moves the checkpoint over what was handled. */
 static void
 MoveOn(Batch *batch)
@@ -282,7 +290,7 @@ MoveOn(Batch *batch)
 
 	/* an idle partition does not write */
 	if (batch->handled > 0 || position - batch->from > LAZY_POSITIONS)
-		asynx_checkpoint_move(&batch->task->partition, position);
+		MoveTo(batch, position);
 	batch->task->reached = position;
 	batch->task->more = !all || batch->full;
 }
@@ -300,7 +308,10 @@ Begin(Batch *batch, AsynxQueryScope *scope)
 	if (batch->subscription != NULL &&
 		batch->task->partition.number < batch->subscription->partitions &&
 		asynx_checkpoint_lock(&batch->task->partition, &batch->from))
+	{
+		batch->task->checkpoint = batch->from;
 		return true;
+	}
 
 	batch->task->reached = PG_INT64_MAX;
 	batch->task->more = false;
@@ -425,7 +436,7 @@ HandleAlone(Batch *batch, const AsynxStoredEvent *read)
 		stop = HandleOne(batch, &event, 1);
 
 	batch->task->reached = read->position;
-	asynx_checkpoint_move(&batch->task->partition, read->position);
+	MoveTo(batch, read->position);
 	End(&scope);
 	return !stop;
 }
@@ -517,8 +528,8 @@ HandleDue(AsynxTask *task, const AsynxFailure *failure)
 	return begun && !stop;
 }
 
-/* Handles what is due although the feed has passed it. */
-static void
+/* Handles what is due although the feed has passed it; true if there was any. */
+static bool
 HandleAllDue(AsynxTask *task)
 {
 	Batch		batch = {.task = task};
@@ -542,8 +553,9 @@ HandleAllDue(AsynxTask *task)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!HandleDue(task, lfirst(cell)))
-			return;
+			return false;
 	}
+	return due != NIL;
 }
 
 /* A turn: a task. */
@@ -552,18 +564,18 @@ RunTask(void *arg)
 {
 	AsynxTask  *task = (AsynxTask *) arg;
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TASK_TIME);
+	bool		due;
 
 	task->due = DT_NOEND;
 	do
 	{
-		HandleAllDue(task);
+		/* what was due had others behind it; what fails may be due soon */
 		task->more = false;
+		due = HandleAllDue(task);
 		NextBatch(task);
+		task->more = task->more || due;
 		MemoryContextReset(WorkContext);
 	} while (task->more && GetCurrentTimestamp() < until);
-
-	/* what failed now may be due before it is looked at again */
-	HandleAllDue(task);
 }
 
 /* The worker. */
@@ -580,7 +592,8 @@ asynx_projection_main(Datum arg)
 	asynx_slots_wake_bus();
 
 	idle_since = GetCurrentTimestamp();
-	while (!TimestampDifferenceExceeds(idle_since, GetCurrentTimestamp(), IDLE_TIME))
+	while (!asynx_slots_leaving() &&
+		   !TimestampDifferenceExceeds(idle_since, GetCurrentTimestamp(), IDLE_TIME))
 	{
 		if (!asynx_slots_get_task(&task))
 		{

@@ -16,7 +16,12 @@
  *	  two reads of shared memory otherwise.  Waking takes no lock and raises nothing:
  *	  it happens in commit callbacks.
  *
- * 4. A database that is to be dropped, renamed, moved or copied is barred: its
+ * 4. Workers that run handlers are few, and shared by all databases.  Where there is
+ *	  none left, one is asked to leave: an idle one of another database, or else one of
+ *	  a database that has more than the asking one, after its task.  Its place is
+ *	  promised to who asked.  Workers whose bus has gone leave too.
+ *
+ * 5. A database that is to be dropped, renamed, moved or copied is barred: its
  *	  workers are told to go, and none comes until the command has ended.
  *
  * The lock protects the slots, the bars and the handing out of entries.  It is held
@@ -40,6 +45,9 @@
 #define MAX_DATABASES 128
 #define MAX_BARS 16
 
+/* How long a place is kept for who it was promised to, in milliseconds. */
+#define PROMISE_TIME 10000
+
 /* Where a task is. */
 typedef enum TaskState
 {
@@ -59,6 +67,9 @@ typedef struct Slot
 	int			proc;			/* number of the worker's PGPROC, if attached */
 	TaskState	state;			/* of status.task */
 	AsynxVerdict verdict;		/* kept when the slot is free again */
+	bool		leaving;		/* has its worker been asked to leave? */
+	Oid			promised;		/* to which database it goes then; InvalidOid: to any */
+	TimestampTz promised_at;
 } Slot;
 
 /* A database that has had a bus. */
@@ -165,9 +176,17 @@ asynx_slots_barred(Oid database)
 	return barred;
 }
 
-/* May one more worker of that kind have a slot?  The lock is held. */
+/* Is the slot kept for another database than this one?  The lock is held. */
 static bool
-HasRoom(AsynxWorkerKind kind)
+IsPromised(const Slot *slot, Oid database)
+{
+	return OidIsValid(slot->promised) && slot->promised != database &&
+		!TimestampDifferenceExceeds(slot->promised_at, GetCurrentTimestamp(), PROMISE_TIME);
+}
+
+/* May the database have one more worker of that kind?  The lock is held. */
+static bool
+HasRoom(AsynxWorkerKind kind, Oid database)
 {
 	int			limit = kind == ASYNX_BUS ? MAX_DATABASES : asynx_max_workers;
 	int			count = 0;
@@ -175,10 +194,77 @@ HasRoom(AsynxWorkerKind kind)
 
 	for (i = 0; i < Shared->nslots; i++)
 	{
-		if (Shared->slots[i].in_use && Shared->slots[i].status.kind == kind)
+		const Slot *slot = &Shared->slots[i];
+
+		if (slot->in_use ? slot->status.kind == kind :
+			kind == ASYNX_PROJECTION && IsPromised(slot, database))
 			count++;
 	}
 	return count < limit;
+}
+
+/* How many projection workers a database has that will stay.  The lock is held. */
+static int
+CountWorkers(Oid database)
+{
+	int			count = 0;
+	int			i;
+
+	for (i = 0; i < Shared->nslots; i++)
+	{
+		const Slot *slot = &Shared->slots[i];
+
+		if (slot->in_use && !slot->leaving && slot->status.kind == ASYNX_PROJECTION &&
+			slot->status.database == database)
+			count++;
+	}
+	return count;
+}
+
+/* Asks one of the workers of other databases to leave.  The lock is held. */
+static void
+AskToLeave(Oid database)
+{
+	Slot	   *chosen = NULL;
+	int			mine = CountWorkers(database);
+	int			i;
+
+	for (i = 0; i < Shared->nslots; i++)
+	{
+		Slot	   *slot = &Shared->slots[i];
+		bool		idle = slot->state == NO_TASK;
+
+		if (!slot->in_use || !slot->attached || slot->status.kind != ASYNX_PROJECTION ||
+			slot->status.database == database)
+			continue;
+		if (slot->promised == database && IsPromised(slot, InvalidOid))
+			return;
+		if (!slot->leaving && (chosen == NULL || idle) &&
+			(idle || CountWorkers(slot->status.database) > mine + 1))
+			chosen = slot;
+	}
+	if (chosen == NULL)
+		return;
+	chosen->leaving = true;
+	chosen->promised = database;
+	chosen->promised_at = GetCurrentTimestamp();
+	Wake((uint32) chosen->proc + 1);
+}
+
+/* Makes the slot that of a worker to come.  The lock is held. */
+static void
+Reserve(Slot *slot, AsynxWorkerKind kind, Oid database)
+{
+	slot->generation++;
+	slot->in_use = true;
+	slot->attached = slot->leaving = false;
+	slot->promised = InvalidOid;
+	memset(&slot->status, 0, sizeof(slot->status));
+	slot->status.kind = kind;
+	slot->status.database = database;
+	slot->status.since = GetCurrentTimestamp();
+	slot->state = NO_TASK;
+	slot->verdict = ASYNX_DIED;
 }
 
 /*
@@ -189,28 +275,24 @@ bool
 asynx_slots_reserve(AsynxWorkerKind kind, Oid database, int *slot, uint64 *generation)
 {
 	bool		reserved = false;
+	bool		room;
 	int			i;
 
 	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
-	for (i = 0; i < Shared->nslots && !reserved && HasRoom(kind) && !IsBarred(database); i++)
+	room = HasRoom(kind, database) && !IsBarred(database);
+	for (i = 0; i < Shared->nslots && room && !reserved; i++)
 	{
 		Slot	   *candidate = &Shared->slots[i];
 
-		if (candidate->in_use)
+		if (candidate->in_use || IsPromised(candidate, database))
 			continue;
-		candidate->generation++;
-		candidate->in_use = true;
-		candidate->attached = false;
-		memset(&candidate->status, 0, sizeof(candidate->status));
-		candidate->status.kind = kind;
-		candidate->status.database = database;
-		candidate->status.since = GetCurrentTimestamp();
-		candidate->state = NO_TASK;
-		candidate->verdict = ASYNX_DIED;
+		Reserve(candidate, kind, database);
 		*slot = i;
 		*generation = candidate->generation;
 		reserved = true;
 	}
+	if (!room && kind == ASYNX_PROJECTION)
+		AskToLeave(database);
 	LWLockRelease(Shared->lock);
 	return reserved;
 }
@@ -226,6 +308,25 @@ asynx_slots_in_use(int slot, uint64 generation)
 	in_use = held->in_use && held->generation == generation;
 	LWLockRelease(Shared->lock);
 	return in_use;
+}
+
+/* Has the database a bus that has come? */
+bool
+asynx_slots_served(Oid database)
+{
+	bool		served = false;
+	int			i;
+
+	LWLockAcquire(Shared->lock, LW_SHARED);
+	for (i = 0; i < Shared->nslots && !served; i++)
+	{
+		const Slot *slot = &Shared->slots[i];
+
+		served = slot->in_use && slot->attached && slot->status.kind == ASYNX_BUS &&
+			slot->status.database == database;
+	}
+	LWLockRelease(Shared->lock);
+	return served;
 }
 
 /* Gives a slot up whose worker has not come. */
@@ -252,25 +353,52 @@ asynx_slots_verdict(int slot)
 	return verdict;
 }
 
+/* The entry of a database; NULL if it never had a bus. */
+static Entry *
+EntryOf(Oid wanted)
+{
+	int			i;
+
+	for (i = 0; i < MAX_DATABASES; i++)
+	{
+		uint32		database = pg_atomic_read_u32(&Shared->entries[i].database);
+
+		if (database == wanted)
+			return &Shared->entries[i];
+		if (database == InvalidOid)
+			break;
+	}
+	return NULL;
+}
+
 /* This database's entry; NULL if it never had a bus. */
 static Entry *
 FindEntry(void)
 {
 	static Entry *mine = NULL;
+
+	if (Shared != NULL && mine == NULL)
+		mine = EntryOf(MyDatabaseId);
+	return mine;
+}
+
+/* Asks the workers of a bus that goes to leave.  The lock is held. */
+static void
+DismissWorkers(Oid database)
+{
 	int			i;
 
-	if (Shared == NULL || mine != NULL)
-		return mine;
-	for (i = 0; i < MAX_DATABASES && mine == NULL; i++)
+	for (i = 0; i < Shared->nslots; i++)
 	{
-		uint32		database = pg_atomic_read_u32(&Shared->entries[i].database);
+		Slot	   *slot = &Shared->slots[i];
 
-		if (database == InvalidOid)
-			break;
-		if (database == MyDatabaseId)
-			mine = &Shared->entries[i];
+		if (!slot->in_use || slot->status.kind != ASYNX_PROJECTION ||
+			slot->status.database != database)
+			continue;
+		slot->leaving = true;
+		if (slot->attached)
+			Wake((uint32) slot->proc + 1);
 	}
-	return mine;
 }
 
 /* Exit callback: the worker leaves its slot, and tells who may care. */
@@ -278,6 +406,7 @@ static void
 Detach(int code, Datum arg)
 {
 	Entry	   *entry = FindEntry();
+	Entry	   *next = NULL;
 
 	(void) code;
 	(void) arg;
@@ -285,13 +414,20 @@ Detach(int code, Datum arg)
 		return;
 
 	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
-	if (Mine->status.kind == ASYNX_BUS && entry != NULL &&
-		pg_atomic_read_u32(&entry->proc) == (uint32) Mine->proc + 1)
-		pg_atomic_write_u32(&entry->proc, 0);
+	if (Mine->status.kind == ASYNX_BUS)
+	{
+		if (entry != NULL && pg_atomic_read_u32(&entry->proc) == (uint32) Mine->proc + 1)
+			pg_atomic_write_u32(&entry->proc, 0);
+		DismissWorkers(Mine->status.database);
+	}
+	if (OidIsValid(Mine->promised))
+		next = EntryOf(Mine->promised);
 	Mine->in_use = false;
 	LWLockRelease(Shared->lock);
 	Mine = NULL;
 	asynx_slots_wake_bus();
+	if (next != NULL)
+		Wake(pg_atomic_read_u32(&next->proc));
 	Wake(pg_atomic_read_u32(&Shared->launcher));
 }
 
@@ -324,6 +460,18 @@ asynx_slots_set_verdict(AsynxVerdict verdict)
 	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
 	Mine->verdict = verdict;
 	LWLockRelease(Shared->lock);
+}
+
+/* Has this worker been asked to leave, and no task to finish? */
+bool
+asynx_slots_leaving(void)
+{
+	bool		leaving;
+
+	LWLockAcquire(Shared->lock, LW_SHARED);
+	leaving = Mine->leaving && Mine->state != ASSIGNED;
+	LWLockRelease(Shared->lock);
+	return leaving;
 }
 
 /* The task of this worker; false if it has none. */
@@ -365,7 +513,7 @@ asynx_slots_assign(int slot, uint64 generation, const AsynxTask *task)
 
 	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
 	assigned = worker->in_use && worker->generation == generation && worker->attached &&
-		worker->state == NO_TASK;
+		worker->state == NO_TASK && !worker->leaving;
 	if (assigned)
 	{
 		worker->status.task = *task;

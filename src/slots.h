@@ -36,6 +36,7 @@ typedef struct AsynxTask
 	AsynxPartition partition;
 	bool		careful;		/* does a crash have to be survived? */
 	int64		reached;		/* nothing at or below is left to be done */
+	int64		checkpoint;		/* as it is stored then */
 	bool		more;			/* is there more to do at once? */
 	TimestampTz due;			/* when a retry is; DT_NOEND for none */
 } AsynxTask;
@@ -60,11 +61,13 @@ extern bool asynx_slots_reserve(AsynxWorkerKind kind, Oid database, int *slot,
 								uint64 *generation);
 extern void asynx_slots_give_up(int slot, uint64 generation);
 extern AsynxVerdict asynx_slots_verdict(int slot);
+extern bool asynx_slots_served(Oid database);
 extern bool asynx_slots_in_use(int slot, uint64 generation);
 
 /* For the worker itself. */
 extern bool asynx_slots_attach(int slot, uint64 generation, Oid *database);
 extern void asynx_slots_set_verdict(AsynxVerdict verdict);
+extern bool asynx_slots_leaving(void);
 extern bool asynx_slots_get_task(AsynxTask *task);
 extern void asynx_slots_end_task(const AsynxTask *task);
 

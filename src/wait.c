@@ -5,7 +5,8 @@
  * Who waits looks with a new snapshot, sleeps until the bus says that something has
  * got on (slots.c), and looks again.  A handler has got to a position when its
  * partition's checkpoint has, or when between the two there is no event that it
- * wants: checkpoints of partitions that have nothing to do stay behind.
+ * wants: checkpoints of partitions that have nothing to do stay behind.  What failed,
+ * and what waits for it, does not count; what a handler was asked for again does.
  */
 #include "asynx.h"
 
@@ -79,6 +80,29 @@ static AsynxQuery SelectBehind = {
 	.argtypes = {INT8OID, TEXTOID},
 };
 
+/* Is a handler asked for an event again, or does one wait for nothing any more? */
+static AsynxQuery SelectAsked = {
+	.sql = ASYNX_SQL("SELECT f.position FROM asynx.failures f "
+					 "JOIN asynx.subscriptions s "
+					 "ON s.name OPERATOR(pg_catalog.=) f.subscription "
+					 "WHERE s.mode OPERATOR(pg_catalog.=) 'async' "
+					 "AND s.state OPERATOR(pg_catalog.=) 'running' "
+					 "AND f.position OPERATOR(pg_catalog.<=) $1 "
+					 "AND (f.state OPERATOR(pg_catalog.=) 'requested' "
+					 " OR f.state OPERATOR(pg_catalog.=) 'retrying' "
+					 "  AND f.attempts OPERATOR(pg_catalog.=) 0 "
+					 " OR f.state OPERATOR(pg_catalog.=) 'parked' "
+					 "  AND f.attempts OPERATOR(pg_catalog.=) 0 "
+					 "  AND NOT EXISTS (SELECT FROM asynx.failures b "
+					 "   WHERE b.subscription OPERATOR(pg_catalog.=) f.subscription "
+					 "   AND b.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 "   AND b.position OPERATOR(pg_catalog.<) f.position "
+					 "   AND b.state OPERATOR(pg_catalog.<>) 'dead')) "
+					 "AND ($2 IS NULL OR s.name OPERATOR(pg_catalog.=) $2) LIMIT 1"),
+	.nargs = 2,
+	.argtypes = {INT8OID, TEXTOID},
+};
+
 static AsynxQuery SelectName = {
 	.sql = ASYNX_SQL("SELECT s.name FROM asynx.subscriptions s "
 					 "WHERE s.name OPERATOR(pg_catalog.=) $1"),
@@ -147,14 +171,18 @@ IsHandled(const text *subscription, int64 position)
 		.from = position,
 	};
 	Datum		values[] = {Int64GetDatum(position), PointerGetDatum(subscription)};
+	const char *nulls = subscription == NULL ? " n" : "  ";
+
+	if (asynx_feed_safe_position() < position)
+		return false;
 
 	awaited.behind = hash_create("asynx behind", 64, &control,
 								 HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	(void) asynx_subscriptions_of(ASYNX_ASYNC);
 	PushActiveSnapshot(GetLatestSnapshot());
-	(void) asynx_query_read(&SelectBehind, values, subscription == NULL ? " n" : "  ", AddBehind,
-							&awaited);
-	if (awaited.from < position)
+	awaited.missing = asynx_query_read(&SelectAsked, values, nulls, NULL, NULL) > 0;
+	(void) asynx_query_read(&SelectBehind, values, nulls, AddBehind, &awaited);
+	if (!awaited.missing && awaited.from < position)
 		asynx_feed_scan(awaited.from, position, FindMissing, &awaited);
 	PopActiveSnapshot();
 	hash_destroy(awaited.behind);
@@ -162,8 +190,8 @@ IsHandled(const text *subscription, int64 position)
 }
 
 /* Sleeps until something has got on, or a moment; false if time is up. */
-static bool
-Sleep(TimestampTz until)
+bool
+asynx_wait_sleep(TimestampTz until)
 {
 	static uint32 wait_event = 0;
 	ConditionVariable *progress = asynx_slots_progress();
@@ -204,7 +232,7 @@ asynx_wait_handled(const text *subscription, int64 position, TimestampTz until)
 
 	if (progress != NULL)
 		ConditionVariablePrepareToSleep(progress);
-	while (!(handled = IsHandled(subscription, position)) && Sleep(until))
+	while (!(handled = IsHandled(subscription, position)) && asynx_wait_sleep(until))
 		;
 	ConditionVariableCancelSleep();
 	return handled;
@@ -313,7 +341,7 @@ AwaitNext(Listening *listening)
 
 	if (progress != NULL)
 		ConditionVariablePrepareToSleep(progress);
-	while (!LookForNext(listening) && Sleep(listening->until))
+	while (!LookForNext(listening) && asynx_wait_sleep(listening->until))
 		;
 	ConditionVariableCancelSleep();
 	return listening->found;
