@@ -93,7 +93,9 @@ static AsynxQuery SelectFailing = {
 static AsynxQuery UpdateMark = {
 	.sql = ASYNX_SQL("UPDATE asynx.feed_mark m SET position = $1, "
 					 " noted_at = pg_catalog.clock_timestamp() "
-					 "WHERE m.position OPERATOR(pg_catalog.<) $1"),
+					 "FROM (SELECT f.singleton FROM asynx.feed_mark f "
+					 " WHERE f.position OPERATOR(pg_catalog.<) $1 FOR UPDATE SKIP LOCKED) AS l "
+					 "WHERE l.singleton OPERATOR(pg_catalog.=) m.singleton"),
 	.nargs = 1,
 	.argtypes = {INT8OID},
 };
@@ -513,13 +515,13 @@ LookIntoDatabase(void)
 	asynx_worker_begin_transaction("looking for events");
 	asynx_worker_check_extension();
 	asynx_query_begin(&scope);
+	safe = asynx_feed_safe_position();
+	WriteMark(safe);
 	if (asynx_lifecycle_runs())
 	{
-		safe = asynx_feed_safe_position();
 		RefreshPartitions();
 		LookAtEvents(safe);
 		FollowIdle();
-		WriteMark(safe);
 		asynx_relay_begin(safe);
 		RelayAgain = asynx_relay(safe);
 	}

@@ -30,11 +30,16 @@ asynx_deliver_wants_states(AsynxForm form)
 	return form == ASYNX_TAKES_EVENT || form == ASYNX_TAKES_EVENTS;
 }
 
-/* Brings an aggregate to a version, from where this session knows it if it does. */
+/* Brings an aggregate to the version before an event, from where this session knows it if it does. */
 static void
-Reach(const text *aggregate_id, int64 version, AsynxAggregate *aggregate)
+Reach(const AsynxStoredEvent *event, AsynxAggregate *aggregate)
 {
-	if (!asynx_states_find(aggregate_id, aggregate) || aggregate->version > version)
+	const text *aggregate_id = event->aggregate_id;
+	int64		version = event->version - 1;
+
+	if (version == 0)
+		asynx_replay_beginning(event, aggregate);
+	else if (!asynx_states_find(aggregate_id, aggregate) || aggregate->version > version)
 		asynx_replay_aggregate_at(aggregate_id, version, aggregate);
 	else if (aggregate->version < version)
 		asynx_replay_onward(aggregate_id, version, aggregate);
@@ -53,7 +58,7 @@ asynx_deliver_fold(AsynxDelivery *delivery)
 	/* of what was forgotten there is none */
 	if (!asynx_text_is(event->event_name, ASYNX_FORGET_EVENT))
 	{
-		Reach(event->aggregate_id, event->version - 1, &aggregate);
+		Reach(event, &aggregate);
 		delivery->envelope.previous = aggregate.version > 0 ? aggregate.state : aggregate.seed;
 		asynx_replay_event(event, &aggregate);
 		delivery->envelope.aggregate = aggregate.state;

@@ -589,6 +589,7 @@ asynx_projection_main(Datum arg)
 	asynx_worker_begin(arg);
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	WorkContext = AllocSetContextCreate(TopMemoryContext, "asynx task", ALLOCSET_DEFAULT_SIZES);
+	asynx_states_enlarge();
 	asynx_slots_wake_bus();
 
 	idle_since = GetCurrentTimestamp();

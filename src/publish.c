@@ -21,6 +21,7 @@
 #include "query.h"
 #include "store.h"
 #include "subscription.h"
+#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
@@ -108,6 +109,8 @@ asynx_publish(PG_FUNCTION_ARGS)
 	AsynxStoredEvent event;
 	const ListCell *cell;
 
+	PreventCommandIfReadOnly("asynx.publish()");
+	PreventCommandDuringRecovery("asynx.publish()");
 	asynx_query_begin(&scope);
 	asynx_lifecycle_check_bus();
 	ReadEvent(fcinfo, &event);

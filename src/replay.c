@@ -22,6 +22,7 @@
 #include "asynx.h"
 
 #include "access/xact.h"
+#include "aggtype.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "doc.h"
@@ -432,6 +433,23 @@ void
 asynx_replay_onward(const text *aggregate_id, int64 to_version, AsynxAggregate *aggregate)
 {
 	FoldOn(aggregate_id, to_version, aggregate);
+}
+
+/* An aggregate before the first event, which the caller has read; needs no statement. */
+void
+asynx_replay_beginning(const AsynxStoredEvent *event, AsynxAggregate *aggregate)
+{
+	AsynxType	type;
+
+	if (!asynx_type_find(event->aggregate_type, &type))
+		asynx_type_refuse_unknown(event->aggregate_type);
+	memset(aggregate, 0, sizeof(*aggregate));
+	aggregate->exists = true;
+	aggregate->type = event->aggregate_type;
+	aggregate->schema_version = type.schema_version;
+	aggregate->snapshot_every = type.snapshot_every;
+	if (type.seed != NULL)
+		aggregate->seed = (Jsonb *) PG_DETOAST_DATUM_COPY(PointerGetDatum(type.seed));
 }
 
 /*

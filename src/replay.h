@@ -34,6 +34,7 @@ extern void asynx_replay_aggregate(const text *aggregate_id, int64 to_version,
 								   AsynxAggregate *aggregate);
 extern void asynx_replay_onward(const text *aggregate_id, int64 to_version,
 								AsynxAggregate *aggregate);
+extern void asynx_replay_beginning(const AsynxStoredEvent *event, AsynxAggregate *aggregate);
 extern void asynx_replay_event(const AsynxStoredEvent *event, AsynxAggregate *aggregate);
 extern void asynx_replay_aggregate_at(const text *aggregate_id, int64 version,
 									  AsynxAggregate *aggregate);

@@ -1,10 +1,11 @@
 /*
  * states.c
- *	  Remembers the states that this session's commands left.
+ *	  Remembers the states that this session's commands left, or that it has folded.
  *
- * Who commands an aggregate often commands it again.  A state that this session
- * stored itself need not be folded anew: a fold that begins with it finds only what
- * others have appended since, like one that begins with a snapshot.  It is true
+ * Who commands an aggregate often commands it again, and a worker that has folded a
+ * state for one event will need it for the next.  Such a state need not be folded
+ * anew: a fold that begins with it finds only what others have appended since, like
+ * one that begins with a snapshot.  It is true
  *
  * 1. unless the transaction that stored the event was rolled back: all that was
  *	  remembered in it is then dropped;
@@ -23,8 +24,9 @@
  *
  * The memory is bounded: a table of fixed size, an aggregate's place in it given by
  * the hash of its id, where a later one takes the place of an earlier one; a limit
- * for one state, and one for all, above which others have to go.  What is found is
- * copied, because a function that a command runs may send others.
+ * for one state, and one for all, above which others have to go.  A worker has more
+ * of it than a session.  What is found is copied, because a function that a command
+ * runs may send others.
  */
 #include "asynx.h"
 
@@ -35,12 +37,14 @@
 #include "utils/inval.h"
 #include "utils/memutils.h"
 
-/* How many are remembered; a power of two. */
+/* How many are remembered, by a session and by a worker; powers of two. */
 #define PLACES 1024
+#define WORKER_PLACES 65536
 
 /* The largest state that is remembered, and how much all may take, in bytes. */
 #define STATE_LIMIT (1024 * 1024)
 #define TOTAL_LIMIT (8 * 1024 * 1024)
+#define WORKER_TOTAL_LIMIT (64 * 1024 * 1024)
 
 /* An aggregate as a command left it. */
 typedef struct State
@@ -60,6 +64,10 @@ typedef struct State
 /* What is remembered, and the memory that it lives in; NULL before the first. */
 static State *States = NULL;
 static MemoryContext StatesContext = NULL;
+
+/* How many there may be, and how much they may take. */
+static uint32 Places = PLACES;
+static Size TotalLimit = TOTAL_LIMIT;
 
 /* How much they take, and whose turn it is to go. */
 static Size Total = 0;
@@ -100,11 +108,11 @@ NoteChange(Datum arg, Oid relation)
 static void
 ForgetStale(void)
 {
-	int			i;
+	uint32		i;
 
 	if (ChangesSeen == Changes)
 		return;
-	for (i = 0; i < PLACES; i++)
+	for (i = 0; i < Places; i++)
 		Forget(&States[i]);
 	ChangesSeen = Changes;
 }
@@ -113,11 +121,11 @@ ForgetStale(void)
 static void
 ForgetCurrent(void)
 {
-	int			i;
+	uint32		i;
 
 	if (!Remembered)
 		return;
-	for (i = 0; i < PLACES; i++)
+	for (i = 0; i < Places; i++)
 		if (States[i].transaction == Transaction)
 			Forget(&States[i]);
 }
@@ -129,8 +137,16 @@ MakeStates(void)
 	if (StatesContext == NULL)
 		StatesContext = AllocSetContextCreate(TopMemoryContext, "asynx states",
 											  ALLOCSET_DEFAULT_SIZES);
-	States = MemoryContextAllocZero(StatesContext, PLACES * sizeof(State));
+	States = MemoryContextAllocZero(StatesContext, Places * sizeof(State));
 	asynx_changes_register(NoteChange);
+}
+
+/* Lets this process, a worker that has not folded anything yet, remember more. */
+void
+asynx_states_enlarge(void)
+{
+	Places = WORKER_PLACES;
+	TotalLimit = WORKER_TOTAL_LIMIT;
 }
 
 /* An aggregate's place. */
@@ -140,7 +156,7 @@ Place(const text *aggregate_id)
 	uint32		hash = hash_bytes((const unsigned char *) VARDATA_ANY(aggregate_id),
 								  VARSIZE_ANY_EXHDR(aggregate_id));
 
-	return &States[hash % PLACES];
+	return &States[hash % Places];
 }
 
 /* Size of a copy, aligned for what follows it. */
@@ -217,11 +233,11 @@ asynx_states_find(const text *aggregate_id, AsynxAggregate *aggregate)
 static void
 MakeRoom(Size bytes)
 {
-	while (Total + bytes > TOTAL_LIMIT)
-		Forget(&States[Hand++ % PLACES]);
+	while (Total + bytes > TotalLimit)
+		Forget(&States[Hand++ % Places]);
 }
 
-/* Remembers an aggregate at an event that was stored by the current transaction. */
+/* Remembers an aggregate at an event that the current transaction sees. */
 void
 asynx_states_remember(const text *aggregate_id, const AsynxAggregate *aggregate,
 					  const AsynxStatesMark *mark)

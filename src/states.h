@@ -1,6 +1,6 @@
 /*
  * states.h
- *	  The states that this session's commands left.
+ *	  The states that this session's commands left, or that it has folded.
  */
 #ifndef ASYNX_STATES_H
 #define ASYNX_STATES_H
@@ -15,6 +15,8 @@ typedef struct AsynxStatesMark
 	AsynxErasuresMark erasures;
 	uint64		changes;		/* of tables, as far as this session knows */
 } AsynxStatesMark;
+
+extern void asynx_states_enlarge(void);
 
 /* These run after the event table and the aggregate were locked. */
 extern AsynxStatesMark asynx_states_mark(void);

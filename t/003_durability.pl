@@ -1,7 +1,7 @@
 # What read_all() has returned, and the safe position, survive a crash, also with
 # synchronous_commit = off, where a commit alone promises nothing.
 #
-# The WAL writer is put to sleep, so that what nobody flushed is lost with the
+# The WAL writer is put to sleep, and there are no workers, so that what nobody flushed is lost with the
 # server's memory.  Each round appends one event that read_all() hands out and one
 # that a plain SELECT sees, then stops the server at once.  That the second one gets
 # lost shows that the crash is a crash.
@@ -19,6 +19,7 @@ use Test::More;
 my $rounds = 6;
 
 my $node = store_node('durability', <<'CONF');
+max_worker_processes = 0
 fsync = on
 synchronous_commit = off
 wal_writer_delay = 10s

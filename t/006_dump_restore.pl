@@ -16,7 +16,8 @@ use Test::More;
 my @tables = qw(events snapshots aggregate_types upcasters commands subscriptions checkpoints
   failures tombstones);
 
-my $node = store_node('dump');
+# Handlers rest, so that nothing moves while it is compared.
+my $node = store_node('dump', "asynx.max_workers = 0\n");
 my $files = PostgreSQL::Test::Utils::tempdir;
 
 $node->safe_psql('postgres', 'CREATE DATABASE origin');
@@ -104,8 +105,9 @@ sub check_restored
 	is(states($database), $states, "$how: every state is the same");
 	is($node->safe_psql($database, 'SELECT count(*) FROM asynx.lifecycle'),
 		0, "$how: the lifecycle stays behind");
-	is($node->safe_psql($database, 'SELECT position FROM asynx.feed_mark'),
-		0, "$how: the feed mark begins anew");
+	is( $node->safe_psql($database,
+			'SELECT position <= asynx.safe_position() FROM asynx.feed_mark'),
+		't', "$how: the feed mark begins anew");
 	is($node->safe_psql($database, 'SELECT asynx.lifecycle_state()'),
 		'dormant', "$how: the copy is dormant");
 	is($node->safe_psql($database, 'SELECT asynx.resume(); SELECT asynx.lifecycle_state()'),

@@ -12,7 +12,7 @@ use PostgreSQL::Test::Utils;
 use StoreTest;
 use Test::More;
 
-my $primary = store_node('primary', undef, allows_streaming => 1);
+my $primary = store_node('primary', "max_worker_processes = 0\n", allows_streaming => 1);
 $primary->safe_psql('postgres', <<'SQL');
 SELECT asynx.create_aggregate_type('order', 1, '{"n": 0}', 5);
 SELECT count(asynx.append('order-' || o, v, 'order.counted',
@@ -26,6 +26,7 @@ SQL
 $primary->backup('copy');
 my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($primary, 'copy', has_streaming => 1);
+$standby->append_conf('postgresql.conf', "max_worker_processes = 8\n");
 $standby->start;
 
 # Both servers give the same answer, and it is not empty.
@@ -88,6 +89,16 @@ is(feed_of_standby(), "$safe|$safe|$safe", 'feed: the mark moves, the feed moves
 same_answer('feed', 'SELECT * FROM asynx.read_all(30, 1000)');
 same_answer('feed with a pattern', "SELECT * FROM asynx.read_all(0, 1000, 'some.state')");
 
+# With workers the mark moves by itself.
+$primary->append_conf('postgresql.conf', "max_worker_processes = 8\n");
+$primary->restart;
+$primary->safe_psql('postgres', "SELECT FROM asynx.append('order-2', 13, 'order.counted', '[]')");
+$safe = $primary->safe_psql('postgres', 'SELECT asynx.safe_position()');
+ok($standby->poll_query_until('postgres', "SELECT asynx.safe_position() >= $safe"),
+	'feed: the workers of the primary move the mark');
+is($standby->safe_psql('postgres', 'SELECT count(*) FROM asynx.workers()'),
+	0, 'the standby has no workers of its own');
+
 # What writes cannot.
 my %writes = (
 	append => "SELECT asynx.append('order-1', 14, 'order.counted', '[]')",
@@ -100,6 +111,12 @@ my %writes = (
 	create_aggregate_type => "SELECT asynx.create_aggregate_type('late')",
 	alter_aggregate_type => "SELECT asynx.alter_aggregate_type('order', 2)",
 	drop_aggregate_type => "SELECT asynx.drop_aggregate_type('order')",
+	subscribe => "SELECT asynx.subscribe('x', mode => 'pull', name => 'x')",
+	fetch => "SELECT asynx.fetch('x')",
+	pause => "SELECT asynx.pause('x')",
+	publish => "SELECT asynx.publish('order-1', 1)",
+	publish_sync => "SELECT asynx.publish_sync('order-1', 1)",
+	shutdown => 'CALL asynx.shutdown()',
 	resume => 'SELECT asynx.resume()');
 foreach my $function (sort keys %writes)
 {
