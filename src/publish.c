@@ -16,12 +16,12 @@
 #include "errors.h"
 #include "handler.h"
 #include "lifecycle.h"
+#include "miscadmin.h"
 #include "operate.h"
 #include "payload.h"
 #include "query.h"
 #include "store.h"
 #include "subscription.h"
-#include "tcop/utility.h"
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
