@@ -50,20 +50,23 @@ static AsynxQuery SelectCount = {
 	.argtypes = {TEXTOID, INT8OID},
 };
 
-/* Forgotten aggregates have a place in the feed, as an event without content. */
+/*
+ * Forgotten aggregates have a place in the feed, as an event without content.  The
+ * conditions stand outside of the union: only then does the planner merge the two
+ * indexes instead of sorting all that is left of the feed.
+ */
 static AsynxQuery SelectFeed = {
-	.sql = ASYNX_SQL("SELECT " ASYNX_STORED_EVENT_COLUMNS " FROM asynx.events e "
-					 "WHERE e.position OPERATOR(pg_catalog.>) $1 "
-					 "AND e.position OPERATOR(pg_catalog.<=) $2 "
+	.sql = ASYNX_SQL("SELECT f.* FROM ("
+					 "SELECT " ASYNX_STORED_EVENT_COLUMNS " FROM asynx.events e "
 					 "UNION ALL "
 					 "SELECT t.id, t.aggregate_id, "
 					 " '" ASYNX_FORGET_EVENT "'::pg_catalog.text COLLATE pg_catalog.\"C\", "
 					 " t.version, t.schema_version, t.forgotten_at, t.position, "
 					 " t.aggregate_type, NULL::pg_catalog.jsonb, '[]'::pg_catalog.jsonb "
-					 "FROM asynx.tombstones t "
-					 "WHERE t.position OPERATOR(pg_catalog.>) $1 "
-					 "AND t.position OPERATOR(pg_catalog.<=) $2 "
-					 "ORDER BY 7"),
+					 "FROM asynx.tombstones t) AS f "
+					 "WHERE f.position OPERATOR(pg_catalog.>) $1 "
+					 "AND f.position OPERATOR(pg_catalog.<=) $2 "
+					 "ORDER BY f.position"),
 	.nargs = 2,
 	.argtypes = {INT8OID, INT8OID},
 };

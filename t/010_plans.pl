@@ -62,6 +62,14 @@ WHERE relid = 'asynx.events'::regclass
 SQL
 }
 
+# How many events have been fetched by index so far, as it stands when the session is idle again.
+sub fetched
+{
+	$session->query_safe('SELECT pg_stat_force_next_flush()');
+	return $session->query_safe(
+		"SELECT idx_tup_fetch FROM pg_stat_user_tables WHERE relid = 'asynx.events'::regclass");
+}
+
 # Calls everything, often enough for every plan to become a generic one.
 sub call_all
 {
@@ -114,6 +122,13 @@ SELECT count(asynx.append('load-' || n, v, 'plan.kept', '[]'))
   FROM generate_series(1, 3000) AS n, generate_series(1, 10) AS v;
 SQL
 call_all('30,000 events');
+
+# A page of the feed costs as much as the page, however much comes after it.
+my $fetched = fetched();
+$session->query_safe($calls{'read_all'});
+my $fetched_after = fetched();
+cmp_ok($fetched_after - $fetched, '>=', 10, 'a page of the feed is read');
+cmp_ok($fetched_after - $fetched, '<=', 20, 'and no more than that');
 
 # The counters count: this is one.
 my ($before) = scans();
