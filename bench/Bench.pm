@@ -158,13 +158,14 @@ sub take_turns
 	return \%measures;
 }
 
-# The measures of one contestant over those of another, round by round.
+# The measures of one contestant over those of another, round by round; infinite over one that was
+# too short to be measured, which happens when every case is only tried.
 sub ratios
 {
 	my ($measures, $one, $other) = @_;
 	my ($over, $under) = ($measures->{$one}, $measures->{$other});
 
-	return [ map { $over->[$_] / $under->[$_] } 0 .. $#$over ];
+	return [ map { $under->[$_] > 0 ? $over->[$_] / $under->[$_] : 9**9**9 } 0 .. $#$over ];
 }
 
 sub median

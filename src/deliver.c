@@ -30,7 +30,7 @@ asynx_deliver_wants_states(AsynxForm form)
 	return form == ASYNX_TAKES_EVENT || form == ASYNX_TAKES_EVENTS;
 }
 
-/* Brings an aggregate to the version before an event, from where this session knows it if it does. */
+/* Brings an aggregate to the version before an event, from what this session knows of it. */
 static void
 Reach(const AsynxStoredEvent *event, AsynxAggregate *aggregate)
 {

@@ -20,6 +20,9 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+/* What an array of events has room for at first, in bytes. */
+#define FIRST_ROOM 8192
+
 /* Adds a member to the object that is being built. */
 static void
 AddMember(JsonbParseState **state, const char *name, const char *value)
@@ -64,9 +67,13 @@ asynx_hooks_begin_array(AsynxEventArray *array, AsynxForm form)
 
 	memset(array, 0, sizeof(*array));
 	array->form = form;
+	array->type = get_element_type(type);
+	array->context = CurrentMemoryContext;
 	array->scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx event",
 										   ALLOCSET_DEFAULT_SIZES);
-	array->state = initArrayResult(get_element_type(type), CurrentMemoryContext, true);
+	array->bytes = ARR_OVERHEAD_NONULLS(1);
+	array->room = FIRST_ROOM;
+	array->array = MemoryContextAllocHuge(array->context, array->room);
 }
 
 /* The event as a composite of the type. */
@@ -78,26 +85,55 @@ Composite(AsynxForm form, Oid type, const AsynxEnvelope *envelope)
 	return asynx_event_form(type, envelope->event, envelope->aggregate, envelope->previous);
 }
 
-/* Adds an event to the array. */
+/* Makes room for so many bytes more. */
+static void
+MakeRoom(AsynxEventArray *array, Size bytes)
+{
+	if (!AllocSizeIsValid(array->bytes + bytes))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("an array of events exceeds the maximum size of an array")));
+	if (array->bytes + bytes <= array->room)
+		return;
+	array->room = Max(array->room * 2, array->bytes + bytes);
+	array->array = repalloc_huge(array->array, array->room);
+}
+
+/*
+ * Adds an event to the array.  A composite is copied once, to where it will stay;
+ * the server's functions for arrays copy it three times.
+ */
 void
 asynx_hooks_add_event(AsynxEventArray *array, const AsynxEnvelope *envelope)
 {
 	MemoryContext caller = MemoryContextSwitchTo(array->scratch);
-	Datum		composite = Composite(array->form, array->state->element_type, envelope);
+	char	   *composite = DatumGetPointer(Composite(array->form, array->type, envelope));
+	Size		bytes = VARSIZE(composite);
+	Size		aligned = MAXALIGN(bytes);
+	char	   *end;
 
+	MakeRoom(array, aligned);
+	end = (char *) array->array + array->bytes;
+	memcpy(end, composite, bytes);
+	memset(end + bytes, 0, aligned - bytes);
+	array->bytes += aligned;
 	array->count++;
-	array->bytes += VARSIZE_ANY(DatumGetPointer(composite));
-	(void) accumArrayResult(array->state, composite, false, array->state->element_type, caller);
 	MemoryContextSwitchTo(caller);
 	MemoryContextReset(array->scratch);
 }
 
-/* Makes the array the first argument of a call. */
+/* Makes the array, which is not empty, the first argument of a call. */
 void
 asynx_hooks_set_array(AsynxCall *call, AsynxEventArray *array)
 {
+	SET_VARSIZE(array->array, array->bytes);
+	array->array->ndim = 1;
+	array->array->dataoffset = 0;
+	array->array->elemtype = array->type;
+	ARR_DIMS(array->array)[0] = array->count;
+	ARR_LBOUND(array->array)[0] = 1;
 	call->signature = asynx_subscription_signature(array->form);
-	call->args[0].value = makeArrayResult(array->state, CurrentMemoryContext);
+	call->args[0].value = PointerGetDatum(array->array);
 	call->args[0].isnull = false;
 	MemoryContextDelete(array->scratch);
 }

@@ -13,10 +13,13 @@
 typedef struct AsynxEventArray
 {
 	AsynxForm	form;			/* of the function that takes them */
+	Oid			type;			/* of an element */
+	MemoryContext context;		/* of the array */
 	MemoryContext scratch;		/* for what is needed until the event is in the array */
-	ArrayBuildState *state;
+	ArrayType  *array;
 	int			count;
-	Size		bytes;
+	Size		bytes;			/* of the array so far */
+	Size		room;			/* and what there is room for */
 } AsynxEventArray;
 
 /* These run within a query scope. */

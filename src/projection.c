@@ -58,6 +58,9 @@
 /* An idle partition's checkpoint moves when the feed is so far ahead. */
 #define LAZY_POSITIONS 10000
 
+/* What a worker keeps of the memory of its tasks, in bytes. */
+#define TASK_BLOCK (1024 * 1024)
+
 /* At how many deaths an event is given up. */
 #define DEATHS 2
 
@@ -588,7 +591,8 @@ asynx_projection_main(Datum arg)
 
 	asynx_worker_begin(arg);
 	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
-	WorkContext = AllocSetContextCreate(TopMemoryContext, "asynx task", ALLOCSET_DEFAULT_SIZES);
+	WorkContext = AllocSetContextCreate(TopMemoryContext, "asynx task", 0, TASK_BLOCK,
+										ALLOCSET_DEFAULT_MAXSIZE);
 	asynx_states_enlarge();
 	asynx_slots_wake_bus();
 

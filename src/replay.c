@@ -247,21 +247,28 @@ ReplayEvent(TupleTableSlot *slot, void *arg)
 	return fold->version < fold->to_version;
 }
 
-/* Prepares a fold from the aggregate's state on. */
+/* Prepares a fold from the aggregate's state on, of events that need no upcaster. */
 static void
-BeginFold(Fold *fold, const text *aggregate_id, AsynxAggregate *aggregate)
+BeginCurrentFold(Fold *fold, const text *aggregate_id, AsynxAggregate *aggregate)
 {
 	const Jsonb *base = aggregate->version > 0 ? aggregate->state : aggregate->seed;
 
 	memset(fold, 0, sizeof(*fold));
 	fold->aggregate_id = aggregate_id;
 	fold->aggregate = aggregate;
-	asynx_upcasters_read(aggregate->type, aggregate->schema_version, &aggregate->upcasters);
 	fold->version = aggregate->version;
 	fold->position = aggregate->position;
 	fold->doc = asynx_doc_borrow(CurrentMemoryContext, base);
 	fold->scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx fold",
 										  ALLOCSET_DEFAULT_SIZES);
+}
+
+/* The same for any events. */
+static void
+BeginFold(Fold *fold, const text *aggregate_id, AsynxAggregate *aggregate)
+{
+	asynx_upcasters_read(aggregate->type, aggregate->schema_version, &aggregate->upcasters);
+	BeginCurrentFold(fold, aggregate_id, aggregate);
 }
 
 /* Runs the fold over the versions above where it stands, up to "to_version". */
@@ -466,7 +473,10 @@ asynx_replay_event(const AsynxStoredEvent *event, AsynxAggregate *aggregate)
 	};
 	Fold		fold;
 
-	BeginFold(&fold, event->aggregate_id, aggregate);
+	if (event->schema_version < aggregate->schema_version)
+		BeginFold(&fold, event->aggregate_id, aggregate);
+	else
+		BeginCurrentFold(&fold, event->aggregate_id, aggregate);
 	callback.arg = &fold;
 	error_context_stack = &callback;
 	UpcastEvent(&fold, &current);

@@ -22,8 +22,8 @@
  *
  * Not for REPEATABLE READ, where it matters what the transaction sees.
  *
- * The memory is bounded: a table of fixed size, an aggregate's place in it given by
- * the hash of its id, where a later one takes the place of an earlier one; a limit
+ * The memory is bounded: a table of fixed size, an aggregate's few places in it given
+ * by the hash of its id, where a later one takes the place of an earlier one; a limit
  * for one state, and one for all, above which others have to go.  A worker has more
  * of it than a session.  What is found is copied, because a function that a command
  * runs may send others.
@@ -40,6 +40,9 @@
 /* How many are remembered, by a session and by a worker; powers of two. */
 #define PLACES 1024
 #define WORKER_PLACES 65536
+
+/* In how many of them an aggregate may be; a power of two. */
+#define WAYS 4
 
 /* The largest state that is remembered, and how much all may take, in bytes. */
 #define STATE_LIMIT (1024 * 1024)
@@ -149,14 +152,46 @@ asynx_states_enlarge(void)
 	TotalLimit = WORKER_TOTAL_LIMIT;
 }
 
-/* An aggregate's place. */
+/* The first of an aggregate's places. */
 static State *
-Place(const text *aggregate_id)
+FirstPlace(const text *aggregate_id)
 {
 	uint32		hash = hash_bytes((const unsigned char *) VARDATA_ANY(aggregate_id),
 								  VARSIZE_ANY_EXHDR(aggregate_id));
 
-	return &States[hash % Places];
+	return &States[hash % Places / WAYS * WAYS];
+}
+
+/* The place where an aggregate is; NULL if it is in none. */
+static State *
+Place(const text *aggregate_id)
+{
+	State	   *place = FirstPlace(aggregate_id);
+	int			i;
+
+	for (i = 0; i < WAYS; i++, place++)
+	{
+		if (place->aggregate_id != NULL && asynx_same_bytes(place->aggregate_id, aggregate_id))
+			return place;
+	}
+	return NULL;
+}
+
+/* A place for an aggregate that is in none: a free one, or one that is made free. */
+static State *
+FreePlace(const text *aggregate_id)
+{
+	State	   *first = FirstPlace(aggregate_id);
+	State	   *place = &first[Hand++ % WAYS];
+	int			i;
+
+	for (i = 0; i < WAYS; i++)
+	{
+		if (first[i].aggregate_id == NULL)
+			return &first[i];
+	}
+	Forget(place);
+	return place;
 }
 
 /* Size of a copy, aligned for what follows it. */
@@ -214,8 +249,7 @@ asynx_states_find(const text *aggregate_id, AsynxAggregate *aggregate)
 
 	ForgetStale();
 	place = Place(aggregate_id);
-	if (place->aggregate_id == NULL || !asynx_same_bytes(place->aggregate_id, aggregate_id) ||
-		asynx_erasures_since(&place->mark))
+	if (place == NULL || asynx_erasures_since(&place->mark))
 		return false;
 
 	memset(aggregate, 0, sizeof(*aggregate));
@@ -252,11 +286,13 @@ asynx_states_remember(const text *aggregate_id, const AsynxAggregate *aggregate,
 
 	ForgetStale();
 	place = Place(aggregate_id);
-	Forget(place);
+	if (place != NULL)
+		Forget(place);
 	if (bytes > STATE_LIMIT || mark->changes != Changes)
 		return;
 
 	MakeRoom(bytes);
+	place = FreePlace(aggregate_id);
 	free = MemoryContextAlloc(StatesContext, bytes);
 	place->aggregate_id = CopyTo(&free, aggregate_id);
 	place->type = CopyTo(&free, aggregate->type);

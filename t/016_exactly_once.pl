@@ -13,9 +13,9 @@
 use strict;
 use warnings FATAL => 'all';
 
-use Clients;
 use FindBin;
 use lib $FindBin::RealBin;
+use Clients;
 use IO::Select;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
