@@ -101,6 +101,7 @@ REGRESS = \
 	forget \
 	guard \
 	hijack \
+	hostile_handlers \
 	inline \
 	inline_rights \
 	json_diff \

@@ -1,7 +1,7 @@
 -- Async subscriptions: handlers that workers run.
 
-CREATE EXTENSION IF NOT EXISTS asynx;
 SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS asynx;
 CREATE SCHEMA bus_app;
 CREATE TABLE bus_app.seen (n bigserial, who text, event text, aggregate_id text, version bigint, state jsonb, previous jsonb,
   position bigint, role name DEFAULT current_user, path text DEFAULT current_setting('search_path'), worker int DEFAULT pg_backend_pid());

@@ -1,7 +1,7 @@
 -- What becomes of events that a handler cannot handle.
 
-CREATE EXTENSION IF NOT EXISTS asynx;
 SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS asynx;
 CREATE SCHEMA failures_app;
 CREATE TABLE failures_app.seen (n bigserial, who text, aggregate_id text, version bigint, note text);
 CREATE TABLE failures_app.broken (who text, aggregate_id text, version bigint, PRIMARY KEY (who, aggregate_id, version));

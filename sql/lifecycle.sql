@@ -1,7 +1,7 @@
 -- Shutting the store down, and letting it run again.
 
-CREATE EXTENSION IF NOT EXISTS asynx;
 SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS asynx;
 CREATE SCHEMA lifecycle_app;
 CREATE TABLE lifecycle_app.seen (aggregate_id text, version bigint);
 CREATE FUNCTION lifecycle_app.note(e asynx.stored_event) RETURNS void LANGUAGE sql AS 'INSERT INTO lifecycle_app.seen VALUES (e.aggregate_id, e.version)';

@@ -1,7 +1,7 @@
 -- Pull subscriptions: the application fetches.
 
-CREATE EXTENSION IF NOT EXISTS asynx;
 SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS asynx;
 CREATE SCHEMA pull_app;
 CREATE TABLE pull_app.read (aggregate_id text, version bigint, n bigserial);
 SELECT asynx.subscribe('pull[.].*', mode => 'pull', name => 'pull');

@@ -1,7 +1,7 @@
 -- rebuild(): a read model made anew, beside the others.
 
-CREATE EXTENSION IF NOT EXISTS asynx;
 SET client_min_messages = warning;
+CREATE EXTENSION IF NOT EXISTS asynx;
 CREATE SCHEMA rebuild_app;
 CREATE TABLE rebuild_app.model (aggregate_id text PRIMARY KEY, version bigint, n int);
 CREATE TABLE rebuild_app.other (aggregate_id text PRIMARY KEY, version bigint, n int);

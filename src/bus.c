@@ -578,7 +578,6 @@ asynx_bus_main(Datum arg)
 	};
 
 	asynx_worker_begin(arg);
-	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 
 	/* not all databases have the extension */
 	asynx_worker_begin_transaction("starting");

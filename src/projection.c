@@ -590,7 +590,6 @@ asynx_projection_main(Datum arg)
 	AsynxTask	task;
 
 	asynx_worker_begin(arg);
-	SetConfigOption("synchronous_commit", "off", PGC_USERSET, PGC_S_OVERRIDE);
 	WorkContext = AllocSetContextCreate(TopMemoryContext, "asynx task", 0, TASK_BLOCK,
 										ALLOCSET_DEFAULT_MAXSIZE);
 	asynx_states_enlarge();

@@ -267,6 +267,27 @@ Reserve(Slot *slot, AsynxWorkerKind kind, Oid database)
 	slot->verdict = ASYNX_DIED;
 }
 
+/* A free slot for the database, the one that was promised to it if there is one; -1 for none. */
+static int
+FreeSlot(Oid database)
+{
+	int			found = -1;
+	int			i;
+
+	for (i = 0; i < Shared->nslots; i++)
+	{
+		const Slot *slot = &Shared->slots[i];
+
+		if (slot->in_use || IsPromised(slot, database))
+			continue;
+		if (slot->promised == database)
+			return i;
+		if (found < 0)
+			found = i;
+	}
+	return found;
+}
+
 /*
  * Reserves a slot for a worker that is about to be started; false if there is none,
  * or the database is barred.
@@ -274,27 +295,23 @@ Reserve(Slot *slot, AsynxWorkerKind kind, Oid database)
 bool
 asynx_slots_reserve(AsynxWorkerKind kind, Oid database, int *slot, uint64 *generation)
 {
-	bool		reserved = false;
 	bool		room;
-	int			i;
+	int			found = -1;
 
 	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
-	room = HasRoom(kind, database) && !IsBarred(database);
-	for (i = 0; i < Shared->nslots && room && !reserved; i++)
+	room = HasRoom(kind, database);
+	if (room && !IsBarred(database))
+		found = FreeSlot(database);
+	if (found >= 0)
 	{
-		Slot	   *candidate = &Shared->slots[i];
-
-		if (candidate->in_use || IsPromised(candidate, database))
-			continue;
-		Reserve(candidate, kind, database);
-		*slot = i;
-		*generation = candidate->generation;
-		reserved = true;
+		Reserve(&Shared->slots[found], kind, database);
+		*slot = found;
+		*generation = Shared->slots[found].generation;
 	}
 	if (!room && kind == ASYNX_PROJECTION)
 		AskToLeave(database);
 	LWLockRelease(Shared->lock);
-	return reserved;
+	return found >= 0;
 }
 
 /* Is the slot still held by the worker it was reserved for? */

@@ -25,6 +25,9 @@
 #include "utils/snapmgr.h"
 #include "worker.h"
 
+/* How long a warning that is still true is not repeated, in milliseconds. */
+#define WARNING_INTERVAL 60000
+
 /* Fills in what is the same for all workers. */
 void
 asynx_worker_describe(BackgroundWorker *worker, const char *name, const char *function)
@@ -37,6 +40,22 @@ asynx_worker_describe(BackgroundWorker *worker, const char *name, const char *fu
 	snprintf(worker->bgw_function_name, sizeof(worker->bgw_function_name), "%s", function);
 	snprintf(worker->bgw_name, sizeof(worker->bgw_name), "%s", name);
 	snprintf(worker->bgw_type, sizeof(worker->bgw_type), "%s", name);
+}
+
+/* Warns that the server has no place for a worker, not more often than once in a while. */
+static void
+WarnOfNoSlot(const char *type)
+{
+	static TimestampTz warned = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (!TimestampDifferenceExceeds(warned, now, WARNING_INTERVAL))
+		return;
+	warned = now;
+	ereport(WARNING,
+			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+			 errmsg("could not start %s: out of background worker slots", type),
+			 errhint("You might need to increase max_worker_processes.")));
 }
 
 /*
@@ -61,11 +80,32 @@ asynx_worker_start(AsynxWorkerKind kind, Oid database, int *slot, uint64 *genera
 		return true;
 
 	asynx_slots_give_up(*slot, *generation);
-	ereport(WARNING,
-			(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-			 errmsg("could not start %s: out of background worker slots", worker.bgw_type),
-			 errhint("You might need to increase max_worker_processes.")));
+	WarnOfNoSlot(worker.bgw_type);
 	return false;
+}
+
+/*
+ * Makes a worker independent of what a database or a role sets for clients.  Its
+ * commits are not flushed: what they are based on is.
+ */
+static void
+OverrideSettings(void)
+{
+	static const char *const settings[][2] = {
+		{"default_transaction_read_only", "off"},
+		{"default_transaction_isolation", "read committed"},
+		{"default_transaction_deferrable", "off"},
+		{"statement_timeout", "0"},
+		{"lock_timeout", "0"},
+		{"idle_in_transaction_session_timeout", "0"},
+		{"session_replication_role", "origin"},
+		{"row_security", "on"},
+		{"synchronous_commit", "off"},
+	};
+	size_t		i;
+
+	for (i = 0; i < lengthof(settings); i++)
+		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
 }
 
 /* Begins a worker: signals, its slot, its database. */
@@ -83,6 +123,7 @@ asynx_worker_begin(Datum slot)
 	if (!asynx_slots_attach(DatumGetInt32(slot), generation, &database))
 		proc_exit(0);
 	BackgroundWorkerInitializeConnectionByOid(database, InvalidOid, 0);
+	OverrideSettings();
 }
 
 /* Cleans up after an error, as the main loop of a backend does. */

@@ -200,7 +200,11 @@ sub make_unit
 {
 	my ($writer) = @_;
 	my $roll = rand;
-	my $kind = $roll < 0.45 ? 'write' : $roll < 0.8 ? 'append' : $roll < 0.9 ? 'append_many' : 'mixed';
+	my $kind =
+	    $roll < 0.45 ? 'write'
+	  : $roll < 0.80 ? 'append'
+	  : $roll < 0.90 ? 'append_many'
+	  : 'mixed';
 	my $many = $kind eq 'append_many' ? 2 + int rand 7 : $kind eq 'mixed' ? 2 + int rand 3 : 1;
 	my @made = grep { defined } map { next_event($writer) } 1 .. $many;
 
@@ -220,8 +224,8 @@ sub make_unit
 
 # The consumer of the pull subscription: it looks again when somebody has written since.
 
-my $fetch = "BEGIN;\nSELECT take_pull(array_agg(e)) FROM asynx.fetch('pull', 100, auto_ack => true) "
-  . "AS e;\nCOMMIT";
+my $fetch = "BEGIN;\nSELECT take_pull(array_agg(e)) "
+  . "FROM asynx.fetch('pull', 100, auto_ack => true) AS e;\nCOMMIT";
 my ($fetched, $fetched_at) = (1, -1);
 
 sub fetch_unit
@@ -518,9 +522,8 @@ foreach my $name (@noting)
 			"SELECT $columns FROM seen_$name EXCEPT ALL SELECT $columns FROM expected LIMIT 20"),
 		'', "$name: no event was handled twice, or with another state");
 	is($node->safe_psql('postgres', <<"SQL"), '', "$name: in the order of each aggregate");
-SELECT * FROM (SELECT aggregate_id, version, n,
-                      lag(version, 1, 0::bigint) OVER (PARTITION BY aggregate_id ORDER BY n) AS before
-               FROM seen_$name) AS s
+SELECT * FROM (SELECT aggregate_id, version, n, lag(version, 1, 0::bigint) OVER s AS before
+               FROM seen_$name WINDOW s AS (PARTITION BY aggregate_id ORDER BY n)) AS s
 WHERE version <> before + 1 LIMIT 20
 SQL
 	my $state = $columns =~ /state/ ? 'md5(asynx.get(aggregate_id)::text)' : 'NULL';
