@@ -52,7 +52,7 @@ sub slurp
 
 	open my $handle, '<', $file or die "$file: $!\n";
 	local $/;
-	return scalar readline $handle;
+	return readline($handle) // '';
 }
 
 # The processor time of a process and of its children that have ended, in seconds, and how many
@@ -67,7 +67,10 @@ sub children_of
 		# A process may end meanwhile.
 		open my $handle, '<', $file or next;
 		my $line = readline($handle) // next;
-		$children++ if $line =~ /.*\) \S (\d+)/ && $1 == $pid;
+		next if $line !~ /.*\) \S (\d+)/ || $1 != $pid;
+		# asynx's workers come and go by themselves
+		my $command = eval { slurp($file =~ s/stat$/cmdline/r) } // next;
+		$children++ if $command !~ /^postgres: asynx/;
 	}
 	my @fields = split ' ', slurp("/proc/$pid/stat") =~ s/.*\)//r;
 	return ($children, ($fields[13] + $fields[14]) / POSIX::sysconf(POSIX::_SC_CLK_TCK()));

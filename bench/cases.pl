@@ -9,6 +9,7 @@ use warnings FATAL => 'all';
 use Bench;
 
 my @all = qw(append append_growing append_emmett append_many send
+  bus_latency bus_throughput bus_writers
   json_patch json_diff patch_size get replay memory);
 my @cases = split ' ', $ENV{CASES} // '';
 my @failed;

@@ -15,7 +15,11 @@
  * 3. A worker that dies takes its task with it; the partition gets in line again, and
  *	  is to be careful (projection.c, 4), as all are at the start of the bus.
  *
- * 4. It keeps asynx.feed_mark for standbys.  It runs no handlers.
+ * 4. Where events keep coming, it looks at them some at a time: a few turns may follow
+ *	  one another at once, as after a single commit, but not more than some hundred in
+ *	  a second.  What it and the workers do for each turn would else slow the writers.
+ *
+ * 5. It keeps asynx.feed_mark for standbys.  It runs no handlers.
  */
 #include "asynx.h"
 
@@ -32,6 +36,7 @@
 #include "relay.h"
 #include "slots.h"
 #include "storage/ipc.h"
+#include "storage/latch.h"
 #include "subscription.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -43,6 +48,14 @@
 /* Which partitions are read up with, and how far an idle one's checkpoint may be behind. */
 #define NEAR_POSITIONS 20000
 #define LAZY_POSITIONS 10000
+
+/* How far turns are apart on average, in microseconds, and how many need not be. */
+#define TURN_TIME 3000
+#define TURN_BURST 8
+
+/* After how many positions it is looked at who is behind, and how many move then. */
+#define FOLLOW_POSITIONS 1000
+#define FOLLOW_PARTITIONS 100
 
 /* How many events are looked at in one turn, and how often the mark is written, in ms. */
 #define LOOK_EVENTS 10000
@@ -128,8 +141,15 @@ static TimestampTz MarkedAt = 0;
 /* Is there more to look at, at once? */
 static bool More = false;
 
+/* Up to where idle partitions were last followed up, and before when nothing is due. */
+static int64 Followed = 0;
+static TimestampTz NextDue = DT_NOEND;
+
 /* When a worker is to be started again after that could not be done. */
 static TimestampTz NextStart = 0;
+
+/* Have the workers been told that work waits for one of them? */
+static bool Lacking = false;
 
 /* After how many milliseconds there is something to relay; -1 for nothing. */
 static long RelayAgain = -1;
@@ -305,6 +325,9 @@ LookAtEvents(int64 safe)
 		BeginLooking(safe);
 	if (Seen >= safe)
 		return;
+
+	/* some may wait for events, and not for handlers */
+	ConditionVariableBroadcast(asynx_slots_progress());
 	PushActiveSnapshot(GetLatestSnapshot());
 	asynx_feed_scan(Seen, safe, NoteEvent, &left);
 	PopActiveSnapshot();
@@ -327,21 +350,34 @@ WriteMark(int64 safe)
 	MarkedAt = now;
 }
 
-/* Lets the checkpoints of partitions that have nothing to do follow the feed. */
+/*
+ * Lets the checkpoints of partitions that have nothing to do follow the feed; some at a
+ * time, where there are many.
+ */
 static void
 FollowIdle(void)
 {
 	HASH_SEQ_STATUS status;
 	Partition  *partition;
+	int			left = FOLLOW_PARTITIONS;
 
+	if (Seen - Followed < FOLLOW_POSITIONS)
+		return;
+	Followed = Seen;
 	hash_seq_init(&status, Partitions);
 	while ((partition = hash_seq_search(&status)) != NULL)
 	{
 		Datum		values[4];
 
+		if (left == 0)
+		{
+			hash_seq_term(&status);
+			return;
+		}
 		if (partition->queued || partition->running || partition->wanted > partition->done ||
 			Seen - partition->checkpoint < LAZY_POSITIONS || partition->due != DT_NOEND)
 			continue;
+		left--;
 		values[0] = CStringGetTextDatum(partition->key.subscription);
 		values[1] = Int32GetDatum(partition->key.number);
 		values[2] = Int64GetDatum(partition->checkpoint);
@@ -358,7 +394,6 @@ static void
 CollectResults(void)
 {
 	dlist_mutable_iter iter;
-	bool		progress = false;
 
 	dlist_foreach_modify(iter, &Workers)
 	{
@@ -373,8 +408,8 @@ CollectResults(void)
 			partition->done = task.reached;
 			partition->checkpoint = task.checkpoint;
 			partition->due = task.due;
+			NextDue = Min(NextDue, task.due);
 			worker->partition = NULL;
-			progress = true;
 			if (task.more || partition->again || partition->wanted > partition->done)
 				Enqueue(partition);
 			partition->again = false;
@@ -392,32 +427,39 @@ CollectResults(void)
 		pfree(worker->handle);
 		pfree(worker);
 	}
-	if (progress)
-		ConditionVariableBroadcast(asynx_slots_progress());
 }
 
-/* Puts in line what has become due; returns how long the next takes, in ms, or the limit. */
-static long
-EnqueueDue(long limit)
+/* Puts in line what has become due. */
+static void
+EnqueueAllDue(TimestampTz now)
 {
 	HASH_SEQ_STATUS status;
 	Partition  *partition;
-	TimestampTz now = GetCurrentTimestamp();
 
+	NextDue = DT_NOEND;
 	hash_seq_init(&status, Partitions);
 	while ((partition = hash_seq_search(&status)) != NULL)
 	{
-		if (partition->due == DT_NOEND)
-			continue;
 		if (partition->due <= now)
 		{
 			partition->due = DT_NOEND;
 			Enqueue(partition);
 		}
-		else
-			limit = Min(limit, TimestampDifferenceMilliseconds(now, partition->due) + 1);
+		NextDue = Min(NextDue, partition->due);
 	}
-	return limit;
+}
+
+/* The same if there is any; returns how long the next takes, in ms, or the limit. */
+static long
+EnqueueDue(long limit)
+{
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (NextDue <= now)
+		EnqueueAllDue(now);
+	if (NextDue == DT_NOEND)
+		return limit;
+	return Min(limit, TimestampDifferenceMilliseconds(now, NextDue) + 1);
 }
 
 /* Gives a partition to an idle worker; false if there is none. */
@@ -556,7 +598,20 @@ Turn(void *arg)
 	LookIntoDatabase();
 	*sleep = EnqueueDue(asynx_poll_interval);
 	AssignTasks();
+	if (!dlist_is_empty(&Line) && !Lacking)
+	{
+		/* somebody may have ended his task just now */
+		Lacking = true;
+		asynx_slots_set_lacking(true);
+		CollectResults();
+		AssignTasks();
+	}
 	StartWorkers();
+	if (dlist_is_empty(&Line) && Lacking)
+	{
+		Lacking = false;
+		asynx_slots_set_lacking(false);
+	}
 	if (More)
 		*sleep = 0;
 	else if (!dlist_is_empty(&Line))
@@ -565,6 +620,28 @@ Turn(void *arg)
 		*sleep = Min(*sleep, RelayAgain);
 	if (Marked < Seen)
 		*sleep = Min(*sleep, MARK_INTERVAL);
+}
+
+/* Waits until there is time for one more turn. */
+static void
+AwaitTurn(uint32 wait_event)
+{
+	static TimestampTz last = 0;
+	static int64 saved = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	saved = Min(saved + (now - last), TURN_TIME * TURN_BURST);
+	if (saved < TURN_TIME)
+	{
+		long		milliseconds = (TURN_TIME - saved) / 1000 + 1;
+
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, wait_event);
+		CHECK_FOR_INTERRUPTS();
+		now = GetCurrentTimestamp();
+		saved = TURN_TIME;
+	}
+	saved -= TURN_TIME;
+	last = now;
 }
 
 /* The bus. */
@@ -594,6 +671,7 @@ asynx_bus_main(Datum arg)
 	{
 		long		sleep = 0;
 
+		AwaitTurn(asynx_wait_event(&wait_event, "AsynxBusMain"));
 		asynx_slots_bus_sleeps();
 		if (!asynx_worker_try(Turn, &sleep))
 			sleep = 1000;

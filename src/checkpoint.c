@@ -86,6 +86,18 @@ static AsynxQuery SelectDue = {
 	.argtypes = {TEXTOID},
 };
 
+/* Is it still to be handled?  Somebody may have discarded it, or begun a rebuild. */
+static AsynxQuery LockDue = {
+	.sql = ASYNX_SQL("SELECT f.position FROM asynx.failures f "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND f.position OPERATOR(pg_catalog.=) $2 "
+					 "AND (f.state OPERATOR(pg_catalog.=) ANY ('{requested,retrying}') "
+					 " OR f.state OPERATOR(pg_catalog.=) 'parked' "
+					 "  AND f.attempts OPERATOR(pg_catalog.=) 0) FOR UPDATE"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
+
 static AsynxQuery SelectBegun = {
 	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts "
 					 "FROM asynx.failures f "
@@ -310,6 +322,16 @@ asynx_failures_due(const AsynxPartition *partition, int partitions, TimestampTz 
 	(void) asynx_query_read(&SelectDue, values, NULL, AddDue, &failures);
 	*next = failures.next;
 	return failures.list;
+}
+
+/* Locks a failure to the end of the transaction; false if it is not to be handled any more. */
+bool
+asynx_failures_lock_due(const char *subscription, int64 position)
+{
+	Datum		values[] = {CStringGetTextDatum(subscription), Int64GetDatum(position)};
+	int64		found;
+
+	return asynx_query_write(&LockDue, values, NULL, GetPosition, &found) > 0;
 }
 
 /* Row function of SelectBegun. */

@@ -33,6 +33,7 @@ extern List *asynx_failures_due(const AsynxPartition *partition, int partitions,
 
 extern void asynx_failures_forget(const char *subscription, int64 position);
 extern void asynx_failures_begin(const char *subscription, const AsynxStoredEvent *event);
+extern bool asynx_failures_lock_due(const char *subscription, int64 position);
 extern List *asynx_failures_begun(const char *subscription);
 extern void asynx_failures_wait(const char *subscription, const AsynxStoredEvent *event);
 extern bool asynx_failures_record(const AsynxSubscription *subscription,

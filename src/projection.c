@@ -43,6 +43,7 @@
 #include "store.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "worker.h"
@@ -70,6 +71,7 @@ typedef struct Batch
 	AsynxTask  *task;
 	const AsynxSubscription *subscription;
 	struct HTAB *waiting;		/* aggregates whose events wait */
+	List	   *due;			/* what failed before and is to be handled now */
 	AsynxStoredEvent *events;	/* those to be handled */
 	int			count;
 	int			room;
@@ -134,19 +136,34 @@ Take(TupleTableSlot *slot, void *arg)
 	return !batch->full;
 }
 
-/* Reads the events after the checkpoint, under a snapshot that stays for their states. */
+/*
+ * Looks for events that could not be handled before: for which aggregates wait, and what
+ * of the partition is to be handled now, or when it will be.
+ */
 static void
-ReadBatch(Batch *batch)
+ReadFailures(Batch *batch)
 {
-	int64		safe = asynx_feed_safe_position();
+	AsynxTask  *task = batch->task;
+	MemoryContext caller;
+
+	task->due = DT_NOEND;
+	batch->waiting = asynx_failures_waiting(batch->subscription->name);
+	if (hash_get_num_entries(batch->waiting) == 0)
+		return;
+
+	caller = MemoryContextSwitchTo(WorkContext);
+	batch->due = asynx_failures_due(&task->partition, batch->subscription->partitions,
+									&task->due);
+	MemoryContextSwitchTo(caller);
+}
+
+/* Reads the events after the checkpoint and up to the safe position. */
+static void
+ReadBatch(Batch *batch, int64 safe)
+{
 	MemoryContext caller;
 
 	batch->reached = batch->from;
-	batch->count = 0;
-	batch->bytes = 0;
-	batch->full = false;
-	PushActiveSnapshot(GetLatestSnapshot());
-	batch->waiting = asynx_failures_waiting(batch->subscription->name);
 	caller = MemoryContextSwitchTo(WorkContext);
 	if (batch->from < safe)
 		asynx_feed_scan(batch->from, safe, Take, batch);
@@ -459,32 +476,6 @@ HandleOneByOne(Batch *batch)
 	batch->task->more = true;
 }
 
-/* Handles the next batch. */
-static void
-NextBatch(AsynxTask *task)
-{
-	Batch		batch = {.task = task};
-	AsynxQueryScope scope;
-	bool		failed = false;
-
-	if (Begin(&batch, &scope))
-	{
-		ReadBatch(&batch);
-		batch.until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BATCH_TIME);
-		failed = task->careful && batch.count > 0;
-		if (!failed && batch.count > 0)
-			failed = asynx_query_attempt(HandleBatch, IsHandlerFailure, &batch) != NULL;
-		PopActiveSnapshot();
-		if (!failed)
-			MoveOn(&batch);
-	}
-	End(&scope);
-
-	if (failed)
-		HandleOneByOne(&batch);
-	task->careful = false;
-}
-
 /* Notes, in a transaction of its own that is flushed, that a failure is about to be handled. */
 static void
 NoteRepetition(AsynxTask *task, const AsynxFailure *failure)
@@ -516,7 +507,7 @@ HandleDue(AsynxTask *task, const AsynxFailure *failure)
 	if (task->careful)
 		NoteRepetition(task, failure);
 	begun = Begin(&batch, &scope);
-	if (begun)
+	if (begun && asynx_failures_lock_due(batch.subscription->name, failure->position))
 	{
 		int			deaths = failure->attempts - batch.subscription->max_attempts;
 
@@ -531,26 +522,11 @@ HandleDue(AsynxTask *task, const AsynxFailure *failure)
 	return begun && !stop;
 }
 
-/* Handles what is due although the feed has passed it; true if there was any. */
+/* Handles what is due although the feed has passed it; false to go no further. */
 static bool
-HandleAllDue(AsynxTask *task)
+HandleAllDue(AsynxTask *task, const List *due)
 {
-	Batch		batch = {.task = task};
-	AsynxQueryScope scope;
-	List	   *due = NIL;
 	const ListCell *cell;
-
-	if (Begin(&batch, &scope))
-	{
-		MemoryContext caller;
-
-		PushActiveSnapshot(GetLatestSnapshot());
-		caller = MemoryContextSwitchTo(WorkContext);
-		due = asynx_failures_due(&task->partition, batch.subscription->partitions, &task->due);
-		MemoryContextSwitchTo(caller);
-		PopActiveSnapshot();
-	}
-	End(&scope);
 
 	foreach(cell, due)
 	{
@@ -558,7 +534,55 @@ HandleAllDue(AsynxTask *task)
 		if (!HandleDue(task, lfirst(cell)))
 			return false;
 	}
-	return due != NIL;
+	return true;
+}
+
+/*
+ * Handles the events of the batch, in one unit, under a snapshot that stays for their
+ * states; false if they are to be handled one by one.
+ */
+static bool
+HandleAtOnce(Batch *batch)
+{
+	batch->until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BATCH_TIME);
+	if (batch->count > 0 &&
+		(batch->task->careful || asynx_query_attempt(HandleBatch, IsHandlerFailure, batch) != NULL))
+		return false;
+	MoveOn(batch);
+	return true;
+}
+
+/* Handles what is due, or else the next batch. */
+static void
+Proceed(AsynxTask *task)
+{
+	Batch		batch = {.task = task};
+	AsynxQueryScope scope;
+	bool		failed = false;
+
+	task->more = false;
+	if (Begin(&batch, &scope))
+	{
+		int64		safe = asynx_feed_safe_position();
+
+		PushActiveSnapshot(GetLatestSnapshot());
+		ReadFailures(&batch);
+		if (batch.due == NIL)
+		{
+			ReadBatch(&batch, safe);
+			failed = !HandleAtOnce(&batch);
+		}
+		PopActiveSnapshot();
+	}
+	End(&scope);
+
+	/* what was due has others behind it; what fails now may be due soon */
+	if (batch.due != NIL)
+		task->more = HandleAllDue(task, batch.due);
+	else if (failed)
+		HandleOneByOne(&batch);
+	if (batch.due == NIL)
+		task->careful = false;
 }
 
 /* A turn: a task. */
@@ -567,16 +591,11 @@ RunTask(void *arg)
 {
 	AsynxTask  *task = (AsynxTask *) arg;
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TASK_TIME);
-	bool		due;
 
 	task->due = DT_NOEND;
 	do
 	{
-		/* what was due had others behind it; what fails may be due soon */
-		task->more = false;
-		due = HandleAllDue(task);
-		NextBatch(task);
-		task->more = task->more || due;
+		Proceed(task);
 		MemoryContextReset(WorkContext);
 	} while (task->more && GetCurrentTimestamp() < until);
 }

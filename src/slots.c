@@ -78,6 +78,7 @@ typedef struct Entry
 	pg_atomic_uint32 database;	/* InvalidOid: not handed out yet */
 	pg_atomic_uint32 proc;		/* number of the bus's PGPROC + 1; 0 for none */
 	pg_atomic_uint32 sleeping;	/* is the bus to be woken? */
+	pg_atomic_uint32 lacking;	/* does work wait for a worker? */
 	ConditionVariable progress; /* broadcast when its workers got on */
 } Entry;
 
@@ -138,6 +139,7 @@ asynx_slots_shmem_init(void)
 		pg_atomic_init_u32(&Shared->entries[i].database, InvalidOid);
 		pg_atomic_init_u32(&Shared->entries[i].proc, 0);
 		pg_atomic_init_u32(&Shared->entries[i].sleeping, 0);
+		pg_atomic_init_u32(&Shared->entries[i].lacking, 0);
 		ConditionVariableInit(&Shared->entries[i].progress);
 	}
 }
@@ -508,7 +510,7 @@ asynx_slots_get_task(AsynxTask *task)
 	return found;
 }
 
-/* Tells the bus what came of this worker's task. */
+/* Tells the bus what came of this worker's task, and those who wait that it got on. */
 void
 asynx_slots_end_task(const AsynxTask *task)
 {
@@ -517,7 +519,12 @@ asynx_slots_end_task(const AsynxTask *task)
 	Mine->status.busy = false;
 	Mine->state = ENDED;
 	LWLockRelease(Shared->lock);
-	asynx_slots_wake_bus();
+
+	/* else the bus takes note of it when it wakes for something else */
+	pg_memory_barrier();
+	if (task->more || task->due != DT_NOEND || pg_atomic_read_u32(&FindEntry()->lacking) != 0)
+		asynx_slots_wake_bus();
+	ConditionVariableBroadcast(asynx_slots_progress());
 }
 
 /* Gives a worker a task; false if it has gone, has not come yet or has one. */
@@ -765,6 +772,14 @@ void
 asynx_slots_bus_sleeps(void)
 {
 	pg_atomic_write_u32(&FindEntry()->sleeping, 1);
+	pg_memory_barrier();
+}
+
+/* Says whether work waits for a worker: then the bus wants to know when one has ended its task. */
+void
+asynx_slots_set_lacking(bool lacking)
+{
+	pg_atomic_write_u32(&FindEntry()->lacking, lacking ? 1 : 0);
 	pg_memory_barrier();
 }
 

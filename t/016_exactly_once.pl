@@ -21,6 +21,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use StoreTest;
 use Test::More;
+use Time::HiRes ();
 
 my $events = $ENV{EVENTS} // 20_000;
 my $kills = $ENV{KILLS} // $events / 1_250;
@@ -368,13 +369,17 @@ sub kill_one
 	my ($pid, $busy) = $kind eq 'session' ? pick_session() : pick_worker($kind);
 
 	return 0 if !$pid || !kill $signal, $pid;
-	$killed{"$kind $signal"}++;
-	$at_work{$kind}++ if ($busy // '') eq 't';
 	if ($signal eq 'KILL')
 	{
+		# The postmaster tells of a child's death when it has reaped it, before anything else.
+		Time::HiRes::sleep(0.01) while -e "/proc/$pid";
+		my $reaped = $node->psql('postgres', 'SELECT 1') . slurp_file($node->logfile, $begin);
+		return 0 if $reaped !~ /\(PID $pid\) was terminated by signal 9/;
 		$node->wait_for_log(qr/all server processes terminated; reinitializing/, $begin);
 	}
-	else
+	$killed{"$kind $signal"}++;
+	$at_work{$kind}++ if ($busy // '') eq 't';
+	if ($signal ne 'KILL')
 	{
 		$node->poll_query_until('postgres',
 			"SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $pid)")
