@@ -38,7 +38,8 @@ sub connect_and_listen
 	my $user = $ENV{PGUSER} // getpwuid $<;
 	my $socket = IO::Socket::UNIX->new("$ENV{PGHOST}/.s.PGSQL." . ($ENV{PGPORT} // 5432))
 	  or die "no connection: $!\n";
-	my $startup = pack('N', 196608) . "user\0$user\0database\0postgres\0\0";
+	my $database = $ENV{PGDATABASE} // 'postgres';
+	my $startup = pack('N', 196608) . "user\0$user\0database\0$database\0\0";
 	my $statement = "LISTEN $channel\0";
 
 	syswrite $socket, pack('N', 4 + length $startup) . $startup;

@@ -137,6 +137,7 @@ SELECT * FROM asynx.listen('bus.pause', -1);
 
 -- What there is to be seen.
 SELECT kind, bool_or(pid IS NOT NULL) AS works FROM asynx.worker_status GROUP BY kind ORDER BY kind;
+SELECT lifecycle, safe_position > 0 AS feed, holders, running >= 1 AS running, paused, stopped, waiting, dead, workers > 0 AS workers FROM asynx.stats;
 SELECT DISTINCT backend_type FROM pg_stat_activity WHERE backend_type LIKE 'asynx%' ORDER BY 1;
 SELECT name, mode, pattern, state, partition, position > 0 AS has_position, dead, waiting FROM asynx.subscription_status WHERE name LIKE 'bus%';
 

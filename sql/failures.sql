@@ -48,8 +48,11 @@ SELECT dead, waiting FROM asynx.subscription_status WHERE name = 'failures_conti
 SELECT position AS second FROM asynx.events WHERE aggregate_id = 'failures-1' AND version = 2 \gset
 SELECT position AS third FROM asynx.events WHERE aggregate_id = 'failures-1' AND version = 3 \gset
 TRUNCATE failures_app.seen;
+SELECT asynx.on_publish_error('failures_app.panic') AS hook \gset
 SELECT asynx.retry('failures_continue', :second);
 CALL failures_app.settle();
+SELECT who, version, note FROM failures_app.seen ORDER BY n;
+SELECT asynx.unsubscribe(:'hook');
 SELECT * FROM failures_app.failures();
 DELETE FROM failures_app.broken;
 SELECT asynx.retry('failures_continue', :second);

@@ -49,8 +49,13 @@
 #define NEAR_POSITIONS 20000
 #define LAZY_POSITIONS 10000
 
-/* How far turns are apart on average, in microseconds, and how many need not be. */
+/*
+ * How far turns are apart on average, in microseconds, also where one finds many events,
+ * and how many need not be.
+ */
 #define TURN_TIME 3000
+#define LOADED_TURN_TIME 8000
+#define MANY_EVENTS 8
 #define TURN_BURST 8
 
 /* After how many positions it is looked at who is behind, and how many move then. */
@@ -147,6 +152,9 @@ static TimestampTz NextDue = DT_NOEND;
 
 /* When a worker is to be started again after that could not be done. */
 static TimestampTz NextStart = 0;
+
+/* How much time the next turn takes of what there is. */
+static int64 TurnTime = TURN_TIME;
 
 /* Have the workers been told that work waits for one of them? */
 static bool Lacking = false;
@@ -332,6 +340,7 @@ LookAtEvents(int64 safe)
 	asynx_feed_scan(Seen, safe, NoteEvent, &left);
 	PopActiveSnapshot();
 	More = left == 0;
+	TurnTime = LOOK_EVENTS - left >= MANY_EVENTS && !More ? LOADED_TURN_TIME : TURN_TIME;
 	if (!More)
 		Seen = safe;
 }
@@ -631,16 +640,16 @@ AwaitTurn(uint32 wait_event)
 	TimestampTz now = GetCurrentTimestamp();
 
 	saved = Min(saved + (now - last), TURN_TIME * TURN_BURST);
-	if (saved < TURN_TIME)
+	if (saved < TurnTime)
 	{
-		long		milliseconds = (TURN_TIME - saved) / 1000 + 1;
+		long		milliseconds = (TurnTime - saved) / 1000 + 1;
 
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, wait_event);
 		CHECK_FOR_INTERRUPTS();
 		now = GetCurrentTimestamp();
-		saved = TURN_TIME;
+		saved = TurnTime;
 	}
-	saved -= TURN_TIME;
+	saved -= TurnTime;
 	last = now;
 }
 

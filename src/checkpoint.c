@@ -69,7 +69,8 @@ static AsynxQuery SelectWaiting = {
 
 /* What may be handled now, or next: nothing earlier of its aggregate is in its way. */
 static AsynxQuery SelectDue = {
-	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, f.next_at "
+	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, "
+					 " f.state OPERATOR(pg_catalog.=) 'requested', f.next_at "
 					 "FROM asynx.failures f "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
 					 "AND (f.state OPERATOR(pg_catalog.=) 'requested' "
@@ -99,7 +100,7 @@ static AsynxQuery LockDue = {
 };
 
 static AsynxQuery SelectBegun = {
-	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts "
+	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, false "
 					 "FROM asynx.failures f "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
 					 "AND f.state OPERATOR(pg_catalog.=) 'retrying' AND f.failed_at IS NULL "
@@ -280,6 +281,7 @@ ReadFailure(TupleTableSlot *slot)
 	failure->aggregate_id = DatumGetTextPCopy(slot_getattr(slot, 2, &isnull));
 	failure->version = DatumGetInt64(slot_getattr(slot, 3, &isnull));
 	failure->attempts = DatumGetInt32(slot_getattr(slot, 4, &isnull));
+	failure->requested = DatumGetBool(slot_getattr(slot, 5, &isnull));
 	return failure;
 }
 
@@ -295,7 +297,7 @@ AddDue(TupleTableSlot *slot, void *arg)
 	if (asynx_partition_of(id, failures->partitions) != failures->partition->number)
 		return true;
 
-	next = slot_getattr(slot, 5, &isnull);
+	next = slot_getattr(slot, 6, &isnull);
 	if (!isnull && DatumGetTimestampTz(next) > GetCurrentTimestamp())
 	{
 		failures->next = Min(failures->next, DatumGetTimestampTz(next));

@@ -16,6 +16,7 @@ typedef struct AsynxFailure
 	text	   *aggregate_id;
 	int64		version;
 	int			attempts;
+	bool		requested;		/* did somebody ask for it? */
 } AsynxFailure;
 
 /* These run within a query scope; the first keeps the partition to the end of the transaction. */

@@ -172,12 +172,12 @@ Tell(const AsynxSubscription *hook, AsynxCall *call)
 				 errdetail("It raised %s.", asynx_handler_cause(error))));
 }
 
-/* Tells that a function of the subscription failed with an event. */
-void
-asynx_hooks_tell_failure(const AsynxSubscription *subscription, const AsynxEnvelope *envelope,
-						 const ErrorData *error)
+/* Tells hooks of a kind of an event and an error. */
+static void
+TellOfError(AsynxMode kind, const AsynxSubscription *subscription, const AsynxEnvelope *envelope,
+			const ErrorData *error)
 {
-	const List *hooks = asynx_subscriptions_of(ASYNX_ON_PANIC);
+	const List *hooks = asynx_subscriptions_of(kind);
 	const ListCell *cell;
 
 	foreach(cell, hooks)
@@ -188,6 +188,22 @@ asynx_hooks_tell_failure(const AsynxSubscription *subscription, const AsynxEnvel
 		call.args[1].value = JsonbPGetDatum(ErrorObject(subscription->name, error));
 		Tell(lfirst(cell), &call);
 	}
+}
+
+/* Tells that a function of the subscription failed with an event. */
+void
+asynx_hooks_tell_failure(const AsynxSubscription *subscription, const AsynxEnvelope *envelope,
+						 const ErrorData *error)
+{
+	TellOfError(ASYNX_ON_PANIC, subscription, envelope, error);
+}
+
+/* Tells that the subscription could not handle an event that was published again. */
+void
+asynx_hooks_tell_publish_error(const AsynxSubscription *subscription,
+							   const AsynxEnvelope *envelope, const ErrorData *error)
+{
+	TellOfError(ASYNX_ON_PUBLISH_ERROR, subscription, envelope, error);
 }
 
 /* Tells that a function of the subscription was too slow with an event. */

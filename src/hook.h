@@ -25,6 +25,9 @@ typedef struct AsynxEventArray
 /* These run within a query scope. */
 extern void asynx_hooks_tell_failure(const AsynxSubscription *subscription,
 									 const AsynxEnvelope *envelope, const ErrorData *error);
+extern void asynx_hooks_tell_publish_error(const AsynxSubscription *subscription,
+										   const AsynxEnvelope *envelope,
+										   const ErrorData *error);
 extern void asynx_hooks_tell_timeout(const AsynxSubscription *subscription,
 									 const AsynxEnvelope *envelope);
 extern void asynx_hooks_tell_corruption(const text *aggregate_id, const ErrorData *error);

@@ -383,9 +383,12 @@ GiveUp(Batch *batch, const AsynxStoredEvent *event, int attempts)
 								 Max(attempts, batch->subscription->max_attempts), &error);
 }
 
-/* Handles an event, at its so many-th attempt; true if the subscription is to stop. */
+/*
+ * Handles an event, at its so many-th attempt, which somebody may have asked for; true
+ * if the subscription is to stop.
+ */
 static bool
-HandleOne(Batch *batch, const AsynxStoredEvent *event, int attempts)
+HandleOne(Batch *batch, const AsynxStoredEvent *event, int attempts, bool requested)
 {
 	AsynxDelivery delivery = {
 		.envelope = {.event = event},
@@ -399,6 +402,8 @@ HandleOne(Batch *batch, const AsynxStoredEvent *event, int attempts)
 		asynx_failures_forget(batch->subscription->name, event->position);
 		return false;
 	}
+	if (requested && !asynx_deliver_asks_for_repetition(error))
+		asynx_hooks_tell_publish_error(batch->subscription, &delivery.envelope, error);
 	if (!asynx_failures_record(batch->subscription, event, attempts, error))
 		return false;
 
@@ -453,7 +458,7 @@ HandleAlone(Batch *batch, const AsynxStoredEvent *read)
 	else if (deaths >= DEATHS)
 		stop = GiveUp(batch, &event, deaths);
 	else if (!MaybeWait(batch, &event))
-		stop = HandleOne(batch, &event, 1);
+		stop = HandleOne(batch, &event, 1, false);
 
 	batch->task->reached = read->position;
 	MoveTo(batch, read->position);
@@ -516,7 +521,7 @@ HandleDue(AsynxTask *task, const AsynxFailure *failure)
 		else if (task->careful && deaths >= DEATHS)
 			stop = GiveUp(&batch, &event, failure->attempts);
 		else
-			stop = HandleOne(&batch, &event, failure->attempts + 1);
+			stop = HandleOne(&batch, &event, failure->attempts + 1, failure->requested);
 	}
 	End(&scope);
 	return begun && !stop;

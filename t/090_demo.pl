@@ -36,7 +36,10 @@ like($out, qr/^1,366 events of 220 aggregates: /m, 'tells how much was stored');
 like($out, qr/^2,732 events replayed and compared with what went in: 0 different\.$/m,
   'reads back what it wrote');
 unlike($out, qr/^[^\n]{101}/m, 'fits 100 columns');
-is($node->safe_psql('fresh', 'SELECT count(*) FROM asynx.events'), 2732, 'the events are there');
+is($node->safe_psql('fresh', 'SELECT count(*) FROM asynx.events'), 3032, 'the events are there');
+like($out, qr/^ *the start of a handler *\| *300 *\|/m, 'a handler was at work');
+like($out, qr/^ *a notification at a LISTENing client *\| *300 *\|/m, 'and so was a listener');
+like($out, qr/same as recomputed from the events *\n-+\n t\n/, 'the read model is right');
 
 ($ok, $out, $err) = demo('fresh');
 ok(!$ok, 'refuses a database in use');

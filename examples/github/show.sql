@@ -254,6 +254,74 @@ SELECT split_part(current_setting('server_version'), ' ', 1) AS server,
        current_setting('fsync') AS fsync \gset
 \echo 'PostgreSQL' :server', one connection, a commit per hundred events, fsync' :fsync'.'
 
+-- 8. Live: a projection and a listener at work while events are written.
+
+CREATE TABLE demo.committed (position bigint PRIMARY KEY, at timestamptz NOT NULL);
+CREATE TABLE demo.handled (position bigint PRIMARY KEY, at timestamptz NOT NULL);
+CREATE TABLE demo.heard (at double precision, payload jsonb);
+
+CREATE FUNCTION demo.note(event asynx.stored_event) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+  begun timestamptz := clock_timestamp();
+BEGIN
+  INSERT INTO demo.handled VALUES (event.position, begun);
+END $$;
+
+-- Appends single events, each with a commit of its own, and notes when that was done.
+CREATE PROCEDURE demo.write_live(events int) LANGUAGE plpgsql AS $$
+DECLARE
+  stored asynx.stored_event;
+  committed timestamptz;
+BEGIN
+  FOR i IN 1 .. events LOOP
+    stored := asynx.append('live-' || i, 1, 'demo.live',
+                           '[{"op": "add", "path": "", "value": {}}]');
+    COMMIT;
+    committed := clock_timestamp();
+    INSERT INTO demo.committed VALUES (stored.position, committed);
+    COMMIT;
+    PERFORM pg_sleep(0.003);
+  END LOOP;
+END $$;
+
+\echo
+\echo '8. Live'
+\echo
+\echo 'The read model demo.model was kept by a background worker while all of the above was written.'
+SELECT asynx.wait_for(timeout => '120 s') AS handled \gset
+SELECT count(*) = 0 AS "same as recomputed from the events"
+  FROM (SELECT m.aggregate_type, m.events FROM demo.model m
+        EXCEPT ALL
+        SELECT e.aggregate_type, count(*) FROM asynx.events e GROUP BY 1) d;
+
+SELECT asynx.subscribe('demo.live', 'demo.note', 'demo.handler'),
+       asynx.subscribe('demo.live', mode => 'channel', channel => 'asynx_demo',
+                       name => 'demo.channel') \g /dev/null
+CALL demo.write_live(300);
+SELECT asynx.wait_for(timeout => '120 s') AS handled \gset
+\if :listens
+\copy demo.heard FROM PROGRAM 'perl "$ASYNX_HEARD" 300' (FORMAT csv, QUOTE E'\x01', DELIMITER ' ')
+\endif
+\echo '300 single events were committed, one every few milliseconds.  From the end of each commit:'
+\echo
+SELECT reached AS "to", count(*) AS events,
+       round(percentile_cont(0.5) WITHIN GROUP (ORDER BY ms)::numeric, 2) AS "median, ms",
+       round(percentile_cont(0.99) WITHIN GROUP (ORDER BY ms)::numeric, 2) AS "99 %, ms"
+  FROM (SELECT 'the start of a handler' AS reached, extract(epoch FROM h.at - c.at) * 1000 AS ms
+          FROM demo.committed c JOIN demo.handled h USING (position)
+        UNION ALL
+        SELECT 'a notification at a LISTENing client',
+               (h.at - extract(epoch FROM c.at)::double precision) * 1000
+          FROM demo.committed c JOIN demo.heard h
+            ON (h.payload ->> 'position')::bigint = c.position) t
+ GROUP BY reached ORDER BY reached DESC;
+SELECT (SELECT count(*) FROM demo.handled) <> 300
+    OR :'listens'::boolean AND (SELECT count(*) FROM demo.heard) <> 300 AS lost \gset
+\if :lost
+DO $$ BEGIN RAISE EXCEPTION 'events were not handled or not notified once'; END $$;
+\endif
+SELECT asynx.unsubscribe(name) FROM asynx.subscriptions \g /dev/null
+
 -- The sum of it.
 
 \echo

@@ -74,6 +74,17 @@ END $$;
 SELECT count(asynx.create_aggregate_type(t.aggregate_type))
   FROM (SELECT DISTINCT aggregate_type FROM demo.state) t \g /dev/null
 
+-- A read model that a background worker keeps while the states are written.
+CREATE TABLE demo.model (aggregate_type text PRIMARY KEY, events bigint, last_position bigint);
+CREATE FUNCTION demo.project(events asynx.stored_event[]) RETURNS void LANGUAGE sql
+BEGIN ATOMIC
+  INSERT INTO demo.model AS m
+    SELECT e.aggregate_type, count(*), max(e.position) FROM unnest(events) AS e GROUP BY 1
+    ON CONFLICT (aggregate_type) DO UPDATE
+      SET events = m.events + excluded.events, last_position = excluded.last_position;
+END;
+SELECT asynx.subscribe('.*', 'demo.project', 'demo.model', start_at => 0) \g /dev/null
+
 \echo '2. Writing'
 \echo
 \echo '  SELECT asynx.write(aggregate_id, event_name, state, aggregate_type => ...)'

@@ -75,7 +75,7 @@ GRANT EXECUTE ON FUNCTION
   asynx.lifecycle_state()
   TO asynx_reader;
 GRANT SELECT ON asynx.events, asynx.aggregate_types, asynx.tombstones, asynx.feed_status,
-  asynx.worker_status, asynx.subscription_status, asynx.progress
+  asynx.worker_status, asynx.subscription_status, asynx.progress, asynx.stats
   TO asynx_reader;
 
 GRANT EXECUTE ON FUNCTION
