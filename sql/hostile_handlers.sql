@@ -69,7 +69,10 @@ INSERT INTO hostile_app.todo VALUES
   ('32 terminates a worker', $$SELECT pg_terminate_backend(pid) FROM asynx.workers() WHERE kind = 'bus'$$),
   ('33 creates an event trigger', $$CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION hostile_app.become_later()$$),
   ('34 prepares', $$PREPARE p AS SELECT 1$$),
-  ('35 changes nothing', $$SELECT 1$$);
+  ('35 changes nothing', $$SELECT 1$$),
+  ('36 says that it was cancelled', $$DO 'BEGIN RAISE query_canceled; END'$$),
+  ('37 says that the server goes', $$DO 'BEGIN RAISE SQLSTATE ''57P01''; END'$$),
+  ('38 asks for a repetition once', $$DO 'BEGIN IF NOT EXISTS (SELECT FROM asynx.failures WHERE state = ''retrying'') THEN RAISE SQLSTATE ''40001''; END IF; END'$$);
 SELECT count(*) FROM hostile_app.todo AS t, LATERAL asynx.write('hostile-' || t.id, 'hostile.do', to_jsonb(t.statement)) AS w;
 SELECT asynx.wait_for(timeout => '60 s', subscription => 'hostile');
 -- What the server says of missing rights differs between its versions.

@@ -47,6 +47,7 @@ SELECT asynx.lifecycle_state();
 DELETE FROM asynx.lifecycle;
 SELECT asynx.lifecycle_state();
 SELECT version FROM asynx.append('lifecycle-1', 4, 'lifecycle.put', '[]');
+NOTIFY asynx_wake;
 SELECT asynx.wait_for(timeout => '0.05 s');
 SELECT count(*) FROM lifecycle_app.seen;
 SELECT asynx.resume();

@@ -153,6 +153,9 @@ static TimestampTz NextDue = DT_NOEND;
 /* When a worker is to be started again after that could not be done. */
 static TimestampTz NextStart = 0;
 
+/* May handlers run? */
+static bool Running = false;
+
 /* How much time the next turn takes of what there is. */
 static int64 TurnTime = TURN_TIME;
 
@@ -568,7 +571,8 @@ LookIntoDatabase(void)
 	asynx_query_begin(&scope);
 	safe = asynx_feed_safe_position();
 	WriteMark(safe);
-	if (asynx_lifecycle_runs())
+	Running = asynx_lifecycle_runs();
+	if (Running)
 	{
 		RefreshPartitions();
 		LookAtEvents(safe);
@@ -595,17 +599,12 @@ Hear(const char *payload)
 	}
 }
 
-/* A turn of the bus; "arg" gets how long it may sleep, in milliseconds. */
-static void
-Turn(void *arg)
+/* Gives the workers what there is to do; returns after how long there may be more, or the limit. */
+static long
+GiveWork(long limit)
 {
-	long	   *sleep = (long *) arg;
+	long		due = EnqueueDue(limit);
 
-	More = false;
-	asynx_ear_drain(Hear);
-	CollectResults();
-	LookIntoDatabase();
-	*sleep = EnqueueDue(asynx_poll_interval);
 	AssignTasks();
 	if (!dlist_is_empty(&Line) && !Lacking)
 	{
@@ -621,6 +620,22 @@ Turn(void *arg)
 		Lacking = false;
 		asynx_slots_set_lacking(false);
 	}
+	return due;
+}
+
+/* A turn of the bus; "arg" gets how long it may sleep, in milliseconds. */
+static void
+Turn(void *arg)
+{
+	long	   *sleep = (long *) arg;
+
+	More = false;
+	asynx_ear_drain(Hear);
+	CollectResults();
+	LookIntoDatabase();
+	*sleep = asynx_poll_interval;
+	if (Running)
+		*sleep = GiveWork(*sleep);
 	if (More)
 		*sleep = 0;
 	else if (!dlist_is_empty(&Line))

@@ -76,13 +76,6 @@ Fold(void *arg)
 	PopActiveSnapshot();
 }
 
-/* Is the error one that the end of the statement or of the session brings? */
-bool
-asynx_deliver_is_interruption(const ErrorData *error)
-{
-	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
-}
-
 /* Is the error one after which the whole transaction should be repeated? */
 bool
 asynx_deliver_asks_for_repetition(const ErrorData *error)
@@ -96,7 +89,7 @@ static bool
 IsFoldFailure(const ErrorData *error, void *arg)
 {
 	(void) arg;
-	return !asynx_deliver_is_interruption(error);
+	return !asynx_handler_is_interruption(error);
 }
 
 /* Makes sure that the states are there if the form wants them; NULL, or why they cannot be. */

@@ -24,6 +24,5 @@ extern void asynx_deliver_fold(AsynxDelivery *delivery);
 
 extern bool asynx_deliver_wants_states(AsynxForm form);
 extern bool asynx_deliver_asks_for_repetition(const ErrorData *error);
-extern bool asynx_deliver_is_interruption(const ErrorData *error);
 
 #endif							/* ASYNX_DELIVER_H */

@@ -50,6 +50,7 @@
 #include "miscadmin.h"
 #include "parser/parse_func.h"
 #include "pgstat.h"
+#include "postmaster/bgworker.h"
 #include "query.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -670,12 +671,23 @@ RunOnce(void *arg)
 	PopActiveSnapshot();
 }
 
+/*
+ * Is the error one that the end of the statement or of the session brings?  A background
+ * worker is ended otherwise; there it was the function that raised it, or its call was
+ * cancelled.
+ */
+bool
+asynx_handler_is_interruption(const ErrorData *error)
+{
+	return MyBgworkerEntry == NULL &&
+		ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_OPERATOR_INTERVENTION;
+}
+
 /* Error filter: is it the function's, and not a cancel, or the end of the session? */
 static bool
 IsItsOwn(const ErrorData *error, void *arg)
 {
-	return ((AsynxCall *) arg)->timed_out ||
-		ERRCODE_TO_CATEGORY(error->sqlerrcode) != ERRCODE_OPERATOR_INTERVENTION;
+	return ((AsynxCall *) arg)->timed_out || !asynx_handler_is_interruption(error);
 }
 
 /*

@@ -243,7 +243,7 @@ IsHandlerFailure(const ErrorData *error, void *arg)
 {
 	const Unit *unit = (const Unit *) arg;
 
-	return !asynx_deliver_is_interruption(error) || unit->call.timed_out;
+	return !asynx_handler_is_interruption(error) || unit->call.timed_out;
 }
 
 /* Gives an item's event to the subscription for itself. */

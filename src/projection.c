@@ -290,7 +290,7 @@ HandleBatch(void *arg)
 static bool
 IsHandlerFailure(const ErrorData *error, void *arg)
 {
-	return !asynx_deliver_is_interruption(error) || ((const Batch *) arg)->call.timed_out;
+	return !asynx_handler_is_interruption(error) || ((const Batch *) arg)->call.timed_out;
 }
 
 /* Moves the checkpoint. */

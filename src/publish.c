@@ -11,6 +11,7 @@
 
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "checkpoint.h"
 #include "commands/async.h"
 #include "deliver.h"
 #include "errors.h"
@@ -25,14 +26,18 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
+/* For who has not got to the event yet there is nothing to be done: it is still to come. */
 static AsynxQuery RequestEvent = {
 	.sql = ASYNX_SQL("INSERT INTO asynx.failures AS f "
 					 "(subscription, position, aggregate_id, version, state, attempts) "
-					 "VALUES ($1, $2, $3, $4, 'requested', 0) "
+					 "SELECT $1, $2, $3, $4, 'requested', 0 FROM asynx.checkpoints c "
+					 "WHERE c.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND c.partition OPERATOR(pg_catalog.=) $5 "
+					 "AND c.position OPERATOR(pg_catalog.>=) $2 "
 					 "ON CONFLICT (subscription, position) DO UPDATE "
 					 "SET state = 'requested', attempts = 0, next_at = NULL"),
-	.nargs = 4,
-	.argtypes = {TEXTOID, INT8OID, TEXTOID, INT8OID},
+	.nargs = 5,
+	.argtypes = {TEXTOID, INT8OID, TEXTOID, INT8OID, INT4OID},
 };
 
 /* Reads the event that the arguments name; raises 22023 if there is none. */
@@ -62,6 +67,7 @@ Request(const AsynxSubscription *subscription, const AsynxStoredEvent *event)
 		Int64GetDatum(event->position),
 		PointerGetDatum(event->aggregate_id),
 		Int64GetDatum(event->version),
+		Int32GetDatum(asynx_partition_of(event->aggregate_id, subscription->partitions)),
 	};
 
 	(void) asynx_query_write(&RequestEvent, values, NULL, NULL, NULL);
