@@ -153,8 +153,9 @@ static TimestampTz NextDue = DT_NOEND;
 /* When a worker is to be started again after that could not be done. */
 static TimestampTz NextStart = 0;
 
-/* May handlers run? */
+/* May handlers run, and is there anybody to be notified? */
 static bool Running = false;
+static bool Notifying = false;
 
 /* How much time the next turn takes of what there is. */
 static int64 TurnTime = TURN_TIME;
@@ -578,7 +579,8 @@ LookIntoDatabase(void)
 		LookAtEvents(safe);
 		FollowIdle();
 		asynx_relay_begin(safe);
-		RelayAgain = asynx_relay(safe);
+		Notifying = asynx_notify != ASYNX_NOTIFY_OFF ||
+			asynx_subscriptions_of(ASYNX_CHANNEL) != NIL;
 	}
 	asynx_query_end(&scope);
 	asynx_worker_commit();
@@ -623,6 +625,24 @@ GiveWork(long limit)
 	return due;
 }
 
+/*
+ * Notifies those outside, in a transaction of its own: if that fails, because the queue
+ * of notifications is full, handlers go on.
+ */
+static void
+Relay(void *arg)
+{
+	AsynxQueryScope scope;
+
+	(void) arg;
+	asynx_worker_begin_transaction("notifying");
+	asynx_worker_check_extension();
+	asynx_query_begin(&scope);
+	RelayAgain = asynx_relay(asynx_feed_safe_position());
+	asynx_query_end(&scope);
+	asynx_worker_commit();
+}
+
 /* A turn of the bus; "arg" gets how long it may sleep, in milliseconds. */
 static void
 Turn(void *arg)
@@ -634,8 +654,11 @@ Turn(void *arg)
 	CollectResults();
 	LookIntoDatabase();
 	*sleep = asynx_poll_interval;
+	RelayAgain = -1;
 	if (Running)
 		*sleep = GiveWork(*sleep);
+	if (Running && Notifying && !asynx_worker_try(Relay, NULL))
+		RelayAgain = 1000;
 	if (More)
 		*sleep = 0;
 	else if (!dlist_is_empty(&Line))

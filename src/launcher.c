@@ -44,7 +44,8 @@
 typedef struct Database
 {
 	Oid			oid;			/* hash key */
-	bool		listed;			/* was it there when they were listed last? */
+	bool		there;			/* was it there when they were listed last? */
+	bool		listed;			/* and could it be connected to? */
 	bool		absent;			/* is the extension not there? */
 	BackgroundWorkerHandle *handle; /* of its bus; NULL if there is none */
 	int			slot;			/* of its bus */
@@ -65,7 +66,7 @@ static bool AskAtCommit = false;
 
 pg_noreturn PGDLLEXPORT void asynx_launcher_main(Datum arg);
 
-/* Lists the databases that can be connected to; new ones are added, vanished ones forgotten. */
+/* Lists the databases; new ones are added, vanished ones forgotten. */
 static void
 ListDatabases(void)
 {
@@ -77,7 +78,7 @@ ListDatabases(void)
 
 	hash_seq_init(&status, Databases);
 	while ((database = hash_seq_search(&status)) != NULL)
-		database->listed = database->absent = false;
+		database->there = database->listed = database->absent = false;
 
 	asynx_worker_begin_transaction("listing databases");
 	relation = table_open(DatabaseRelationId, AccessShareLock);
@@ -87,12 +88,11 @@ ListDatabases(void)
 		Form_pg_database row = (Form_pg_database) GETSTRUCT(tuple);
 		bool		found;
 
-		if (!row->datallowconn)
-			continue;
 		database = hash_search(Databases, &row->oid, HASH_ENTER, &found);
 		if (!found)
 			memset((char *) database + sizeof(Oid), 0, sizeof(Database) - sizeof(Oid));
-		database->listed = true;
+		database->there = true;
+		database->listed = row->datallowconn;
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
@@ -101,8 +101,10 @@ ListDatabases(void)
 	hash_seq_init(&status, Databases);
 	while ((database = hash_seq_search(&status)) != NULL)
 	{
-		if (!database->listed && database->handle == NULL)
-			(void) hash_search(Databases, &database->oid, HASH_REMOVE, NULL);
+		if (database->there || database->handle != NULL)
+			continue;
+		asynx_slots_forget(database->oid);
+		(void) hash_search(Databases, &database->oid, HASH_REMOVE, NULL);
 	}
 }
 

@@ -10,8 +10,8 @@
  * 2. A bus gives its projection workers tasks through their slots: it assigns one to
  *	  an idle worker and wakes it; the worker puts the result there and wakes the bus.
  *
- * 3. Each database that has had a bus has an entry, which stays as long as the server
- *	  runs.  Its bus announces that it is about to sleep, looks at its work once more
+ * 3. Each database that has had a bus has an entry, which stays as long as the database
+ *	  does.  Its bus announces that it is about to sleep, looks at its work once more
  *	  and then sleeps; who commits events wakes it only if it announced that, with
  *	  two reads of shared memory otherwise.  Waking takes no lock and raises nothing:
  *	  it happens in commit callbacks.
@@ -40,6 +40,9 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+
+/* Marks an entry whose database was dropped; no database has that number. */
+#define FREE_AGAIN PG_UINT32_MAX
 
 /* How many databases may have a bus, and how many may be barred at a time. */
 #define MAX_DATABASES 128
@@ -75,7 +78,7 @@ typedef struct Slot
 /* A database that has had a bus. */
 typedef struct Entry
 {
-	pg_atomic_uint32 database;	/* InvalidOid: not handed out yet */
+	pg_atomic_uint32 database;	/* InvalidOid: not handed out yet; or FREE_AGAIN */
 	pg_atomic_uint32 proc;		/* number of the bus's PGPROC + 1; 0 for none */
 	pg_atomic_uint32 sleeping;	/* is the bus to be woken? */
 	pg_atomic_uint32 lacking;	/* does work wait for a worker? */
@@ -737,20 +740,32 @@ asynx_slots_launcher_asked(void)
 static Entry *
 MakeEntry(void)
 {
+	Entry	   *entry = EntryOf(MyDatabaseId);
 	int			i;
 
-	for (i = 0; i < MAX_DATABASES; i++)
+	for (i = 0; i < MAX_DATABASES && entry == NULL; i++)
 	{
 		uint32		database = pg_atomic_read_u32(&Shared->entries[i].database);
 
-		if (database == MyDatabaseId)
-			return &Shared->entries[i];
-		if (database != InvalidOid)
-			continue;
-		pg_atomic_write_u32(&Shared->entries[i].database, MyDatabaseId);
-		return &Shared->entries[i];
+		if (database == InvalidOid || database == FREE_AGAIN)
+			entry = &Shared->entries[i];
 	}
-	return NULL;
+	if (entry != NULL)
+		pg_atomic_write_u32(&entry->database, MyDatabaseId);
+	return entry;
+}
+
+/* A database was dropped: its entry can be another's. */
+void
+asynx_slots_forget(Oid database)
+{
+	Entry	   *entry;
+
+	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
+	entry = EntryOf(database);
+	if (entry != NULL && pg_atomic_read_u32(&entry->proc) == 0)
+		pg_atomic_write_u32(&entry->database, FREE_AGAIN);
+	LWLockRelease(Shared->lock);
 }
 
 /* This process is the bus of its database; false if there are too many databases. */

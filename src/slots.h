@@ -90,6 +90,7 @@ extern bool asynx_slots_launcher_asked(void);
 
 /* The bus: who it is, sleeping and being woken; waking raises nothing. */
 extern bool asynx_slots_set_bus(void);
+extern void asynx_slots_forget(Oid database);
 extern void asynx_slots_bus_sleeps(void);
 extern void asynx_slots_set_lacking(bool lacking);
 extern void asynx_slots_wake_bus(void);
