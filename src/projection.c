@@ -28,6 +28,7 @@
 
 #include "access/xact.h"
 #include "checkpoint.h"
+#include "common/hashfn.h"
 #include "deliver.h"
 #include "errors.h"
 #include "feed.h"
@@ -324,6 +325,7 @@ Begin(Batch *batch, AsynxQueryScope *scope)
 	asynx_worker_begin_transaction(name);
 	asynx_worker_check_extension();
 	asynx_query_begin(scope);
+	asynx_states_set_reader(string_hash(name, strlen(name) + 1));
 	batch->subscription = asynx_subscriptions_find(ASYNX_ASYNC, name);
 	if (batch->subscription != NULL &&
 		batch->task->partition.number < batch->subscription->partitions &&

@@ -60,6 +60,7 @@ typedef struct State
 	int64		position;		/* of the event at that version */
 	int32		schema_version; /* the type's */
 	int32		snapshot_every; /* the type's */
+	uint32		reader;			/* for whom it is remembered */
 	AsynxErasuresMark mark;		/* from before the stream was looked at */
 	uint64		transaction;	/* which stored the event, see Transaction */
 } State;
@@ -75,6 +76,9 @@ static Size TotalLimit = TOTAL_LIMIT;
 /* How much they take, and whose turn it is to go. */
 static Size Total = 0;
 static uint32 Hand = 0;
+
+/* Who remembers and looks: subscriptions of a worker are at different versions. */
+static uint32 Reader = 0;
 
 /* Counts this session's transactions. */
 static uint64 Transaction = 1;
@@ -152,6 +156,13 @@ asynx_states_enlarge(void)
 	TotalLimit = WORKER_TOTAL_LIMIT;
 }
 
+/* From here on states are those of this reader; 0 is who sends commands. */
+void
+asynx_states_set_reader(uint32 reader)
+{
+	Reader = reader;
+}
+
 /* The first of an aggregate's places. */
 static State *
 FirstPlace(const text *aggregate_id)
@@ -159,7 +170,7 @@ FirstPlace(const text *aggregate_id)
 	uint32		hash = hash_bytes((const unsigned char *) VARDATA_ANY(aggregate_id),
 								  VARSIZE_ANY_EXHDR(aggregate_id));
 
-	return &States[hash % Places / WAYS * WAYS];
+	return &States[hash_combine(hash, Reader) % Places / WAYS * WAYS];
 }
 
 /* The place where an aggregate is; NULL if it is in none. */
@@ -171,7 +182,8 @@ Place(const text *aggregate_id)
 
 	for (i = 0; i < WAYS; i++, place++)
 	{
-		if (place->aggregate_id != NULL && asynx_same_bytes(place->aggregate_id, aggregate_id))
+		if (place->aggregate_id != NULL && place->reader == Reader &&
+			asynx_same_bytes(place->aggregate_id, aggregate_id))
 			return place;
 	}
 	return NULL;
@@ -303,6 +315,7 @@ asynx_states_remember(const text *aggregate_id, const AsynxAggregate *aggregate,
 	place->position = aggregate->position;
 	place->schema_version = aggregate->schema_version;
 	place->snapshot_every = aggregate->snapshot_every;
+	place->reader = Reader;
 	place->mark = mark->erasures;
 	place->transaction = Transaction;
 	Remembered = true;

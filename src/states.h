@@ -17,6 +17,7 @@ typedef struct AsynxStatesMark
 } AsynxStatesMark;
 
 extern void asynx_states_enlarge(void);
+extern void asynx_states_set_reader(uint32 reader);
 
 /* These run after the event table and the aggregate were locked. */
 extern AsynxStatesMark asynx_states_mark(void);
