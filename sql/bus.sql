@@ -27,7 +27,7 @@ SELECT version FROM asynx.write('bus-1', 'bus.put', '{"n": 1}');
 SELECT version FROM asynx.write('bus-2', 'bus.put', '[1]');
 SELECT version FROM asynx.write('bus-2', 'other.put', '[1, 2]');
 SELECT version FROM asynx.write('bus-2', 'bus.put', '[1, 2, 3]');
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT who, event, aggregate_id, version, state, previous, role = current_user AS as_owner, path, worker <> pg_backend_pid() AS elsewhere
 FROM bus_app.seen ORDER BY who, n;
 SELECT count(*) AS failures FROM asynx.failures WHERE subscription LIKE 'bus%';
@@ -48,7 +48,7 @@ SELECT asynx.append_many((SELECT jsonb_agg(jsonb_build_object('aggregate_id', 'b
 SELECT asynx.subscribe('bus[.]many', 'bus_app.one', 'bus_parts', start_at => 0, partitions => 4);
 SELECT position AS middle FROM asynx.events WHERE event_name = 'bus.many' ORDER BY position OFFSET 999 LIMIT 1 \gset
 SELECT asynx.subscribe('bus[.]many', 'bus_app.many_stored', 'bus_tail', start_at => :middle);
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT who, count(*), count(DISTINCT position) AS positions, bool_and(version = before + 1) AS in_order, sum((state)::int), sum(previous::int)
 FROM (SELECT *, lag(version, 1, CASE who WHEN 'one' THEN 0::bigint ELSE 20 END) OVER (PARTITION BY who, aggregate_id ORDER BY n) AS before FROM bus_app.seen) AS s
 GROUP BY who ORDER BY who;
@@ -61,7 +61,7 @@ TRUNCATE bus_app.seen;
 SELECT asynx.subscribe('bus.pause', 'bus_app.one', 'bus_pause');
 SELECT asynx.pause('bus_pause');
 SELECT version FROM asynx.write('bus-3', 'bus.pause', '1');
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT state, state_reason, waiting, dead FROM asynx.subscription_status WHERE name = 'bus_pause';
 SELECT count(*) FROM bus_app.seen;
 SELECT asynx.resume('bus_pause');
@@ -77,7 +77,7 @@ BEGIN;
 SELECT asynx.pause('bus_pause'), asynx.subscribe('bus.pause', 'bus_app.one', 'bus_gone');
 ROLLBACK;
 SELECT version FROM asynx.write('bus-3', 'bus.pause', '2');
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT who, version FROM bus_app.seen ORDER BY n;
 
 -- Waiting: for a position, no longer than the timeout; never in a transaction that has written.
@@ -88,11 +88,11 @@ SELECT asynx.wait_for(0, '-1 s');
 SELECT asynx.wait_for(0, NULL);
 BEGIN;
 SELECT version FROM asynx.write('bus-3', 'bus.pause', '3');
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 \echo :LAST_ERROR_SQLSTATE
 ROLLBACK;
 
@@ -118,7 +118,7 @@ SELECT asynx.unsubscribe('bus_manager');
 -- Once more, by the workers or in the caller's transaction.
 TRUNCATE bus_app.seen;
 SELECT asynx.publish('bus-3', 1);
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT who, version FROM bus_app.seen;
 SELECT count(*) FROM asynx.failures WHERE subscription LIKE 'bus%';
 BEGIN;

@@ -25,7 +25,7 @@ $$ INSERT INTO failures_app.seen (who, aggregate_id, version, note) VALUES ('lat
 CREATE FUNCTION failures_app.put(VARIADIC ids text[]) RETURNS void LANGUAGE sql AS
 $$ SELECT asynx.write(id, 'failures.put', to_jsonb(random())) FROM unnest(ids) AS id $$;
 -- Waits until the workers have done what can be done now, and says what there is.
-CREATE PROCEDURE failures_app.settle() LANGUAGE plpgsql AS $$ BEGIN COMMIT; IF NOT asynx.wait_for() THEN RAISE 'not handled in time'; END IF; END $$;
+CREATE PROCEDURE failures_app.settle() LANGUAGE plpgsql AS $$ BEGIN COMMIT; IF NOT asynx.wait_for(timeout => '5 min') THEN RAISE 'not handled in time'; END IF; END $$;
 CREATE FUNCTION failures_app.failures(OUT subscription text, OUT aggregate_id text, OUT version bigint, OUT state text, OUT attempts int, OUT sqlstate text, OUT message text)
   RETURNS SETOF record LANGUAGE sql AS
 $$ SELECT f.subscription, f.aggregate_id, f.version, f.state, f.attempts, f.sqlstate, f.message FROM asynx.failures f WHERE f.subscription LIKE 'failures%' ORDER BY 1, f.position $$;

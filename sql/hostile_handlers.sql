@@ -74,7 +74,7 @@ INSERT INTO hostile_app.todo VALUES
   ('37 says that the server goes', $$DO 'BEGIN RAISE SQLSTATE ''57P01''; END'$$),
   ('38 asks for a repetition once', $$DO 'BEGIN IF NOT EXISTS (SELECT FROM asynx.failures WHERE state = ''retrying'') THEN RAISE SQLSTATE ''40001''; END IF; END'$$);
 SELECT count(*) FROM hostile_app.todo AS t, LATERAL asynx.write('hostile-' || t.id, 'hostile.do', to_jsonb(t.statement)) AS w;
-SELECT asynx.wait_for(timeout => '60 s', subscription => 'hostile');
+SELECT asynx.wait_for(timeout => '5 min', subscription => 'hostile');
 -- What the server says of missing rights differs between its versions.
 SELECT substr(e.aggregate_id, 9) AS handler, coalesce(f.sqlstate, 'fine') AS outcome, f.state, CASE WHEN f.sqlstate <> '42501' THEN left(f.message, 60) END AS message
 FROM asynx.events e LEFT JOIN asynx.failures f ON f.position = e.position AND f.subscription = 'hostile' WHERE e.event_name = 'hostile.do' ORDER BY e.aggregate_id;
@@ -87,7 +87,7 @@ SELECT rolsuper FROM pg_roles WHERE rolname = 'hostile_mallory';
 SELECT (SELECT count(*) FROM hostile_app.deferred), (SELECT count(*) FROM hostile_app.triggered), (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objid = 42);
 
 -- The other subscription got everything, the sessions can write.
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT count(*) FROM hostile_app.good;
 SELECT state FROM asynx.subscription_status WHERE name LIKE 'hostile%';
 
@@ -99,7 +99,7 @@ CREATE FUNCTION hostile_app.drop_own(e asynx.stored_event) RETURNS void LANGUAGE
 $$ BEGIN INSERT INTO hostile_app.own VALUES ('drop', e.version); PERFORM asynx.unsubscribe('hostile_drop'); END $$;
 SELECT asynx.subscribe('hostile.own', 'hostile_app.pause_own', 'hostile_pause'), asynx.subscribe('hostile.own', 'hostile_app.drop_own', 'hostile_drop');
 SELECT version FROM asynx.write('hostile-own', 'hostile.own', '1');
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 CREATE PROCEDURE hostile_app.await(condition text) LANGUAGE plpgsql AS $$
 DECLARE
   done boolean;
@@ -114,7 +114,7 @@ BEGIN
 END $$;
 CALL hostile_app.await($$(SELECT count(*) = 2 FROM hostile_app.own)$$);
 SELECT version FROM asynx.write('hostile-own', 'hostile.own', '2');
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT who, version FROM hostile_app.own ORDER BY who, version;
 SELECT name, state FROM asynx.subscriptions WHERE name IN ('hostile_pause', 'hostile_drop');
 

@@ -29,10 +29,10 @@ CALL asynx.shutdown();
 SELECT version FROM asynx.append('lifecycle-1', 2, 'lifecycle.put', '[]');
 SELECT count(*) FROM lifecycle_app.seen;
 SELECT asynx.resume();
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT aggregate_id, version FROM lifecycle_app.seen ORDER BY version;
 SELECT version FROM asynx.send('lifecycle.put', 'lifecycle-1', '3');
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 
 -- What is refused.
 BEGIN;
@@ -51,7 +51,7 @@ NOTIFY asynx_wake;
 SELECT asynx.wait_for(timeout => '0.05 s');
 SELECT count(*) FROM lifecycle_app.seen;
 SELECT asynx.resume();
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT count(*) FROM lifecycle_app.seen;
 
 SELECT asynx.unsubscribe('lifecycle');

@@ -14,7 +14,7 @@ $$ INSERT INTO rebuild_app.other AS m VALUES (e.aggregate_id, e.version, (e.aggr
 SELECT asynx.subscribe('rebuild.put', 'rebuild_app.put', 'rebuild', partitions => 2), asynx.subscribe('rebuild.put', 'rebuild_app.put_other', 'rebuild_other');
 SELECT asynx.append_many((SELECT jsonb_agg(jsonb_build_object('aggregate_id', 'rebuild-' || i % 100, 'version', 1 + i / 100, 'event_name', 'rebuild.put',
   'patch', jsonb_build_array(jsonb_build_object('op', 'add', 'path', '', 'value', jsonb_build_object('n', i))))) FROM generate_series(0, 2999) AS i));
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT count(*), sum(version), sum(n) FROM rebuild_app.model;
 
 -- The read model is emptied and the subscription put back in one transaction; nobody sees half of it.
@@ -22,7 +22,7 @@ BEGIN;
 TRUNCATE rebuild_app.model;
 SELECT asynx.rebuild('rebuild');
 COMMIT;
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT count(*), sum(version), sum(n) FROM rebuild_app.model;
 SELECT count(*), sum(version), sum(n) FROM rebuild_app.other;
 SELECT subscription, done = total AS complete, total > 0 AS some, rate > 0 AS rate, remaining FROM asynx.progress WHERE subscription LIKE 'rebuild%';
@@ -31,10 +31,10 @@ SELECT subscription, done = total AS complete, total > 0 AS some, rate > 0 AS ra
 BEGIN;
 SELECT asynx.rebuild('rebuild');
 ROLLBACK;
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT sum(n) FROM rebuild_app.model;
 SELECT asynx.rebuild('rebuild', (SELECT position - 1 FROM asynx.events WHERE aggregate_id = 'rebuild-99' AND version = 30));
-SELECT asynx.wait_for();
+SELECT asynx.wait_for(timeout => '5 min');
 SELECT sum(n) FROM rebuild_app.model;
 
 -- Paused, it says how far it is.
