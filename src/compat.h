@@ -11,8 +11,11 @@
 #error "asynx needs PostgreSQL 15 or newer"
 #endif
 
+#include "catalog/pg_database.h"
 #include "common/jsonapi.h"
+#include "miscadmin.h"
 #include "storage/proc.h"
+#include "utils/acl.h"
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
@@ -31,6 +34,17 @@ asynx_my_proc_number(void)
 	return MyProcNumber;
 #else
 	return MyProc->pgprocno;
+#endif
+}
+
+/* Is the current user an owner of the database? */
+static inline bool
+asynx_owns_database(Oid database)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_ownercheck(DatabaseRelationId, database, GetUserId());
+#else
+	return pg_database_ownercheck(database, GetUserId());
 #endif
 }
 

@@ -11,7 +11,8 @@
  *
  * 2. DROP DATABASE, ALTER DATABASE ... RENAME or SET TABLESPACE, and CREATE DATABASE
  *	  ... TEMPLATE need a database without connections: a hook sends its workers away
- *	  before, and lets them come again when the command has ended (slots.c, 4).
+ *	  before, and lets them come again when the command has ended (slots.c, 5).  It does
+ *	  so only for who may do that to the database: others could disturb it else.
  */
 #include "asynx.h"
 
@@ -19,7 +20,9 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/objectaccess.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_database.h"
 #include "catalog/pg_extension.h"
 #include "commands/dbcommands.h"
@@ -34,11 +37,15 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "worker.h"
 
 /* Waiting times before a bus that died is started again, in milliseconds. */
 #define FIRST_DELAY 1000
 #define LAST_DELAY 60000
+
+/* The limit of connections to a database whose DROP was interrupted (catalog/pg_database.h). */
+#define INVALID_DATABASE -2
 
 /* A database, as the launcher knows it. */
 typedef struct Database
@@ -47,6 +54,7 @@ typedef struct Database
 	bool		there;			/* was it there when they were listed last? */
 	bool		listed;			/* and could it be connected to? */
 	bool		absent;			/* is the extension not there? */
+	bool		again;			/* is it to be looked at again when its bus has ended? */
 	BackgroundWorkerHandle *handle; /* of its bus; NULL if there is none */
 	int			slot;			/* of its bus */
 	uint64		generation;		/* of the slot */
@@ -78,7 +86,10 @@ ListDatabases(void)
 
 	hash_seq_init(&status, Databases);
 	while ((database = hash_seq_search(&status)) != NULL)
+	{
 		database->there = database->listed = database->absent = false;
+		database->again = database->handle != NULL;
+	}
 
 	asynx_worker_begin_transaction("listing databases");
 	relation = table_open(DatabaseRelationId, AccessShareLock);
@@ -92,7 +103,7 @@ ListDatabases(void)
 		if (!found)
 			memset((char *) database + sizeof(Oid), 0, sizeof(Database) - sizeof(Oid));
 		database->there = true;
-		database->listed = row->datallowconn;
+		database->listed = row->datallowconn && row->datconnlimit != INVALID_DATABASE;
 	}
 	table_endscan(scan);
 	table_close(relation, AccessShareLock);
@@ -131,7 +142,9 @@ CheckBus(Database *database)
 	database->handle = NULL;
 	if (asynx_slots_verdict(database->slot) == ASYNX_ABSENT)
 	{
-		database->absent = true;
+		/* it may have looked before the extension came */
+		database->absent = !database->again;
+		database->again = false;
 		database->delay = 0;
 		return;
 	}
@@ -247,6 +260,52 @@ DatabaseNamed(const char *name)
 	return name != NULL ? get_database_oid(name, true) : InvalidOid;
 }
 
+/* May the caller create databases? */
+static bool
+MayCreate(void)
+{
+	HeapTuple	tuple;
+	bool		may = superuser();
+
+	tuple = SearchSysCache1(AUTHOID, ObjectIdGetDatum(GetUserId()));
+	if (HeapTupleIsValid(tuple))
+	{
+		may = may || ((Form_pg_authid) GETSTRUCT(tuple))->rolcreatedb;
+		ReleaseSysCache(tuple);
+	}
+	return may;
+}
+
+/* May everybody who creates databases copy this one? */
+static bool
+IsTemplate(Oid database)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool		is_template = false;
+
+	if (HeapTupleIsValid(tuple))
+	{
+		is_template = ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+		ReleaseSysCache(tuple);
+	}
+	return is_template;
+}
+
+/* Will the server let the caller do that with the database (commands/dbcommands.c)? */
+static bool
+IsAllowed(const Node *statement, Oid database, ProcessUtilityContext context)
+{
+	bool		alone = context == PROCESS_UTILITY_TOPLEVEL && !IsTransactionBlock();
+
+	if (!alone && (IsA(statement, CreatedbStmt) || IsA(statement, DropdbStmt)))
+		return false;
+	if (IsA(statement, CreatedbStmt))
+		return MayCreate() && (IsTemplate(database) || asynx_owns_database(database));
+	if (IsA(statement, RenameStmt) && !MayCreate())
+		return false;
+	return asynx_owns_database(database);
+}
+
 /* The template of CREATE DATABASE. */
 static Oid
 TemplateOf(const CreatedbStmt *statement)
@@ -322,16 +381,16 @@ Utility(PlannedStmt *statement, const char *text, bool read_only,
 {
 	Oid			database = DatabaseToLeave(statement->utilityStmt);
 
-	if (!OidIsValid(database))
+	if (!OidIsValid(database) || !IsAllowed(statement->utilityStmt, database, context))
 	{
 		RunAsUsual(statement, text, read_only, context, params, environment, dest, completion);
 		return;
 	}
 
-	/* if they do not go, the statement itself says who is in its way */
-	(void) asynx_slots_bar(database);
 	PG_TRY();
 	{
+		/* if they do not go, the statement itself says who is in its way */
+		(void) asynx_slots_bar(database);
 		RunAsUsual(statement, text, read_only, context, params, environment, dest, completion);
 	}
 	PG_FINALLY();
