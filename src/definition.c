@@ -21,10 +21,12 @@
 #include "commands/trigger.h"
 #include "definition.h"
 #include "errors.h"
+#include "pattern.h"
 #include "query.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -336,15 +338,39 @@ asynx_drop_command(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+/*
+ * Raises what is wrong with the pattern of a new row, if it has one: nobody could read
+ * the subscriptions any more, whoever changed the row.
+ */
+static void
+CheckPattern(const TriggerData *trigger)
+{
+	TupleDesc	desc = RelationGetDescr(trigger->tg_relation);
+	HeapTuple	row = TRIGGER_FIRED_BY_UPDATE(trigger->tg_event) ?
+		trigger->tg_newtuple : trigger->tg_trigtuple;
+	AttrNumber	column = get_attnum(RelationGetRelid(trigger->tg_relation), "pattern");
+	Datum		pattern;
+	bool		isnull;
+
+	if (column <= 0 || row == NULL || TRIGGER_FIRED_BY_DELETE(trigger->tg_event))
+		return;
+	pattern = heap_getattr(row, column, desc, &isnull);
+	if (!isnull)
+		(void) asynx_pattern_compile(TextDatumGetCString(pattern));
+}
+
 /* asynx.definition_changed() returns trigger: tells all sessions to read the table again. */
 Datum
 asynx_definition_changed(PG_FUNCTION_ARGS)
 {
+	const TriggerData *trigger = (const TriggerData *) fcinfo->context;
+
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("\"asynx.definition_changed\" can only be called as a trigger")));
 
-	CacheInvalidateRelcache(((TriggerData *) fcinfo->context)->tg_relation);
+	CheckPattern(trigger);
+	CacheInvalidateRelcache(trigger->tg_relation);
 	return PointerGetDatum(NULL);
 }
