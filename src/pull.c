@@ -35,13 +35,19 @@ typedef struct Pull
 	int64		fetched;		/* up to where events were fetched, at least position */
 } Pull;
 
+/* How many bytes of events are kept in memory at a time. */
+#define PART_BYTES (16 * 1024 * 1024)
+
 /* The events that are being fetched. */
 typedef struct Fetch
 {
 	AsynxPattern *pattern;
 	int64		wanted;			/* how many still fit */
-	List	   *events;
 	int64		reached;		/* the last position that was looked at */
+	List	   *events;			/* of the part that is being read */
+	Size		bytes;			/* of their patches and metadata */
+	bool		full;			/* is there more after this part? */
+	AsynxStatesMark mark;		/* from before the snapshot */
 } Fetch;
 
 static AsynxQuery LockPull = {
@@ -98,7 +104,7 @@ Move(const text *name, int64 position, int64 fetched)
 	(void) asynx_query_write(&MovePull, values, NULL, NULL, NULL);
 }
 
-/* Row function of the feed: takes what matches, until there are enough. */
+/* Row function of the feed: takes what matches, until there are enough, or the part is full. */
 static bool
 Take(TupleTableSlot *slot, void *arg)
 {
@@ -113,12 +119,16 @@ Take(TupleTableSlot *slot, void *arg)
 	event = palloc(sizeof(AsynxStoredEvent));
 	asynx_event_from_slot(slot, event);
 	fetch->events = lappend(fetch->events, event);
-	return --fetch->wanted > 0;
+	fetch->bytes += VARSIZE_ANY(event->patch);
+	if (event->metadata != NULL)
+		fetch->bytes += VARSIZE_ANY(event->metadata);
+	fetch->full = --fetch->wanted == 0 || fetch->bytes >= PART_BYTES;
+	return !fetch->full;
 }
 
 /* Adds the events with their states to the result. */
 static void
-PutEvents(const List *events, ReturnSetInfo *result)
+PutEvents(const List *events, const AsynxStatesMark *mark, ReturnSetInfo *result)
 {
 	MemoryContext scratch = AllocSetContextCreate(CurrentMemoryContext, "asynx fetch",
 												  ALLOCSET_DEFAULT_SIZES);
@@ -129,7 +139,7 @@ PutEvents(const List *events, ReturnSetInfo *result)
 		MemoryContext caller = MemoryContextSwitchTo(scratch);
 		AsynxDelivery delivery = {
 			.envelope = {.event = lfirst(cell)},
-			.mark = asynx_states_mark(),
+			.mark = *mark,
 		};
 		Datum		values[ASYNX_EVENT_NATTS];
 		bool		nulls[ASYNX_EVENT_NATTS];
@@ -145,6 +155,25 @@ PutEvents(const List *events, ReturnSetInfo *result)
 	MemoryContextDelete(scratch);
 }
 
+/* Reads some of the events, up to the safe position, and adds them to the result. */
+static void
+FetchPart(Fetch *fetch, int64 safe, ReturnSetInfo *result)
+{
+	MemoryContext part = AllocSetContextCreate(CurrentMemoryContext, "asynx part",
+											   ALLOCSET_DEFAULT_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(part);
+
+	fetch->events = NIL;
+	fetch->bytes = 0;
+	fetch->full = false;
+	asynx_feed_scan(fetch->reached, safe, Take, fetch);
+	if (!fetch->full)
+		fetch->reached = safe;
+	PutEvents(fetch->events, &fetch->mark, result);
+	MemoryContextSwitchTo(caller);
+	MemoryContextDelete(part);
+}
+
 /* Fetches the events after the checkpoint; returns up to where. */
 static int64
 FetchEvents(const Pull *pull, int64 count, ReturnSetInfo *result)
@@ -153,15 +182,15 @@ FetchEvents(const Pull *pull, int64 count, ReturnSetInfo *result)
 		.pattern = asynx_pattern_compile(text_to_cstring(pull->pattern)),
 		.wanted = count,
 		.reached = pull->position,
+		.mark = asynx_states_mark(),
 	};
 	int64		safe = asynx_feed_safe_position();
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (count > 0 && pull->position < safe)
-		asynx_feed_scan(pull->position, safe, Take, &fetch);
-	PutEvents(fetch.events, result);
+	while (fetch.wanted > 0 && fetch.reached < safe)
+		FetchPart(&fetch, safe, result);
 	PopActiveSnapshot();
-	return fetch.wanted > 0 && count > 0 ? Max(safe, pull->position) : fetch.reached;
+	return fetch.reached;
 }
 
 PG_FUNCTION_INFO_V1(asynx_fetch);
