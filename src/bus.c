@@ -13,7 +13,7 @@
  *	  nothing to do follow the feed at a distance, so that this stays little.
  *
  * 3. A worker that dies takes its task with it; the partition gets in line again, and
- *	  is to be careful (projection.c, 4), as all are at the start of the bus.
+ *	  is to be careful (projection.c, 4), as all are that are there when the bus begins.
  *
  * 4. Where events keep coming, it looks at them some at a time: a few turns may follow
  *	  one another at once, as after a single commit, but not more than some hundred in
@@ -71,7 +71,7 @@ typedef struct Partition
 {
 	AsynxPartition key;			/* hash key */
 	dlist_node	node;			/* in the line, if queued */
-	uint64		generation;		/* of the list of subscriptions that it was found in */
+	uint64		reading;		/* the last in which it was found */
 	int64		wanted;			/* the newest event that it wants */
 	int64		done;			/* nothing at or below is left to be done */
 	int64		checkpoint;		/* as it is stored, unless somebody else moved it */
@@ -79,7 +79,10 @@ typedef struct Partition
 	bool		queued;			/* does it wait for a worker? */
 	bool		running;		/* has a worker got it? */
 	bool		again;			/* is it to be looked at again after that? */
-	bool		careful;		/* is its next task to be done with care? */
+	bool		held;			/* is nothing to be tried before it is due? */
+	int			careful;		/* how many of its next events are to be handled with care */
+	int			unflushed;		/* how many were handled since a commit was flushed */
+	bool		release;		/* is its next task to look for events that wait for nothing? */
 } Partition;
 
 /* A projection worker, as the bus knows it. */
@@ -90,6 +93,7 @@ typedef struct Worker
 	uint64		generation;		/* of the slot */
 	BackgroundWorkerHandle *handle;
 	Partition  *partition;		/* that it works on; NULL: it is idle */
+	bool		came;			/* has it had a task? */
 } Worker;
 
 static AsynxQuery SelectCheckpoints = {
@@ -118,12 +122,20 @@ static AsynxQuery UpdateMark = {
 	.argtypes = {INT8OID},
 };
 
-/* An idle partition follows the feed, unless somebody moved it meanwhile. */
+/* An idle partition follows the feed, unless somebody has moved it, or holds it. */
 static AsynxQuery FollowFeed = {
 	.sql = ASYNX_SQL("UPDATE asynx.checkpoints c SET position = $4 "
-					 "WHERE c.subscription OPERATOR(pg_catalog.=) $1 "
-					 "AND c.partition OPERATOR(pg_catalog.=) $2 "
-					 "AND c.position OPERATOR(pg_catalog.=) $3"),
+					 "FROM (SELECT l.subscription, l.partition FROM asynx.checkpoints l "
+					 " JOIN asynx.subscriptions s "
+					 " ON s.name OPERATOR(pg_catalog.=) l.subscription "
+					 " WHERE l.subscription OPERATOR(pg_catalog.=) $1 "
+					 " AND l.partition OPERATOR(pg_catalog.=) $2 "
+					 " AND l.position OPERATOR(pg_catalog.=) $3 "
+					 " AND s.mode OPERATOR(pg_catalog.=) 'async' "
+					 " AND s.state OPERATOR(pg_catalog.=) 'running' "
+					 " FOR UPDATE OF l SKIP LOCKED) AS k "
+					 "WHERE c.subscription OPERATOR(pg_catalog.=) k.subscription "
+					 "AND c.partition OPERATOR(pg_catalog.=) k.partition"),
 	.nargs = 4,
 	.argtypes = {TEXTOID, INT4OID, INT8OID, INT8OID},
 };
@@ -133,8 +145,9 @@ static HTAB *Partitions = NULL;
 static dlist_head Line = DLIST_STATIC_INIT(Line);
 static dlist_head Workers = DLIST_STATIC_INIT(Workers);
 
-/* The list of subscriptions that the partitions were read from. */
+/* The list of subscriptions that the partitions were read from, 0: again; and how often. */
 static uint64 Generation = 0;
+static uint64 Reading = 0;
 
 /* Up to where the events were looked at; negative before the first time. */
 static int64 Seen = -1;
@@ -172,10 +185,17 @@ pg_noreturn PGDLLEXPORT void asynx_bus_main(Datum arg);
 static void
 Enqueue(Partition *partition)
 {
-	if (partition->queued || partition->running)
+	if (partition->queued || partition->running || partition->held)
 		return;
 	dlist_push_tail(&Line, &partition->node);
 	partition->queued = true;
+}
+
+/* How many events are handled with care after a crash: all that it may have undone. */
+static int
+CarefulEvents(void)
+{
+	return ASYNX_FLUSH_EVENTS + asynx_batch_size;
 }
 
 /* Row function of SelectCheckpoints. */
@@ -199,7 +219,9 @@ AddPartition(TupleTableSlot *slot, void *arg)
 	if (!found)
 	{
 		memset((char *) partition + sizeof(key), 0, sizeof(*partition) - sizeof(key));
-		partition->careful = true;
+		/* what comes while the bus is at work has not been at a crash */
+		partition->careful = Seen < 0 ? CarefulEvents() : 0;
+		partition->release = true;
 		partition->due = DT_NOEND;
 		partition->done = partition->checkpoint = position;
 		if (Seen >= 0 && position < Seen)
@@ -216,7 +238,7 @@ AddPartition(TupleTableSlot *slot, void *arg)
 		partition->done = partition->checkpoint = position;
 		Enqueue(partition);
 	}
-	partition->generation = Generation;
+	partition->reading = Reading;
 	return true;
 }
 
@@ -237,6 +259,7 @@ EnqueueFailing(TupleTableSlot *slot, void *arg)
 		partition = hash_search(Partitions, &key, HASH_FIND, NULL);
 		if (partition == NULL)
 			return true;
+		partition->release = true;
 		Enqueue(partition);
 	}
 }
@@ -251,7 +274,7 @@ DropPartitions(void)
 	hash_seq_init(&status, Partitions);
 	while ((partition = hash_seq_search(&status)) != NULL)
 	{
-		if (partition->generation == Generation || partition->running)
+		if (partition->reading == Reading || partition->running)
 			continue;
 		if (partition->queued)
 			dlist_delete(&partition->node);
@@ -268,12 +291,13 @@ RefreshPartitions(void)
 	if (generation == Generation)
 		return;
 
-	Generation = generation;
+	Reading++;
 	PushActiveSnapshot(GetLatestSnapshot());
 	(void) asynx_query_read(&SelectCheckpoints, NULL, NULL, AddPartition, NULL);
 	DropPartitions();
 	(void) asynx_query_read(&SelectFailing, NULL, NULL, EnqueueFailing, NULL);
 	PopActiveSnapshot();
+	Generation = generation;
 }
 
 /* Row function of the feed: which partitions want the event? */
@@ -284,9 +308,9 @@ NoteEvent(TupleTableSlot *slot, void *arg)
 	bool		isnull;
 	text	   *id = DatumGetTextPP(slot_getattr(slot, 2, &isnull));
 	text	   *name = DatumGetTextPP(slot_getattr(slot, 3, &isnull));
+	int64		position = DatumGetInt64(slot_getattr(slot, 7, &isnull));
 	const ListCell *cell;
 
-	Seen = DatumGetInt64(slot_getattr(slot, 7, &isnull));
 	foreach(cell, asynx_subscriptions_known(ASYNX_ASYNC, name))
 	{
 		const AsynxSubscription *subscription = lfirst(cell);
@@ -299,10 +323,11 @@ NoteEvent(TupleTableSlot *slot, void *arg)
 		partition = hash_search(Partitions, &key, HASH_FIND, NULL);
 		if (partition == NULL)
 			continue;
-		partition->wanted = Seen;
-		if (partition->done < Seen)
+		partition->wanted = position;
+		if (partition->done < position)
 			Enqueue(partition);
 	}
+	Seen = position;
 	return --*left > 0;
 }
 
@@ -397,9 +422,44 @@ FollowIdle(void)
 		values[3] = Int64GetDatum(Seen);
 		if (asynx_query_write(&FollowFeed, values, NULL, NULL, NULL) > 0)
 			partition->checkpoint = partition->done = Seen;
-		else
-			Enqueue(partition);
 	}
+}
+
+/* Frees the slot of a worker that the server could not start, for lack of memory. */
+static void
+GiveUpUnlessStarted(const Worker *worker)
+{
+	pid_t		pid;
+
+	if (!worker->came && GetBackgroundWorkerPid(worker->handle, &pid) == BGWH_STOPPED)
+		asynx_slots_give_up(worker->slot, worker->generation);
+}
+
+/* Takes over what came of a task. */
+static void
+TakeResult(Partition *partition, const AsynxTask *task)
+{
+	partition->running = false;
+	if (task->gone || partition->reading != Reading)
+	{
+		/* it was paused, say, and may run again already */
+		(void) hash_search(Partitions, &partition->key, HASH_REMOVE, NULL);
+		Generation = 0;
+		More = true;
+		return;
+	}
+	partition->careful = task->careful;
+	partition->unflushed = task->unflushed;
+	partition->release |= task->release;
+	partition->done = task->reached;
+	partition->checkpoint = task->checkpoint;
+	partition->due = task->due;
+	partition->held = task->held;
+	NextDue = Min(NextDue, task->due);
+	if (task->more || partition->again || partition->release ||
+		partition->wanted > partition->done)
+		Enqueue(partition);
+	partition->again = false;
 }
 
 /* Takes the results of the workers over, and the tasks of those that have gone. */
@@ -416,24 +476,19 @@ CollectResults(void)
 
 		if (partition != NULL && asynx_slots_collect(worker->slot, worker->generation, &task))
 		{
-			partition->running = false;
-			partition->careful = false;
-			partition->done = task.reached;
-			partition->checkpoint = task.checkpoint;
-			partition->due = task.due;
-			NextDue = Min(NextDue, task.due);
 			worker->partition = NULL;
-			if (task.more || partition->again || partition->wanted > partition->done)
-				Enqueue(partition);
-			partition->again = false;
+			TakeResult(partition, &task);
 		}
+		GiveUpUnlessStarted(worker);
 		if (asynx_slots_in_use(worker->slot, worker->generation))
 			continue;
 
 		if (worker->partition != NULL)
 		{
 			partition->running = false;
-			partition->careful = true;
+			Generation = partition->reading == Reading ? Generation : 0;
+			partition->careful = CarefulEvents();
+			partition->release = true;
 			Enqueue(partition);
 		}
 		dlist_delete(&worker->node);
@@ -456,6 +511,7 @@ EnqueueAllDue(TimestampTz now)
 		if (partition->due <= now)
 		{
 			partition->due = DT_NOEND;
+			partition->held = false;
 			Enqueue(partition);
 		}
 		NextDue = Min(NextDue, partition->due);
@@ -491,9 +547,15 @@ Assign(Partition *partition)
 		memset(&task, 0, sizeof(task));
 		task.partition = partition->key;
 		task.careful = partition->careful;
+		task.unflushed = partition->unflushed;
+		task.release = partition->release;
+		task.reached = partition->done;
+		task.checkpoint = partition->checkpoint;
 		if (!asynx_slots_assign(worker->slot, worker->generation, &task))
 			continue;
+		partition->release = false;
 		worker->partition = partition;
+		worker->came = true;
 		return true;
 	}
 	return false;
@@ -641,6 +703,7 @@ Relay(void *arg)
 	RelayAgain = asynx_relay(asynx_feed_safe_position());
 	asynx_query_end(&scope);
 	asynx_worker_commit();
+	asynx_relay_done();
 }
 
 /* A turn of the bus; "arg" gets how long it may sleep, in milliseconds. */
@@ -683,7 +746,7 @@ AwaitTurn(uint32 wait_event)
 		long		milliseconds = (TurnTime - saved) / 1000 + 1;
 
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, milliseconds, wait_event);
-		CHECK_FOR_INTERRUPTS();
+		asynx_worker_check_interrupts();
 		now = GetCurrentTimestamp();
 		saved = TurnTime;
 	}
@@ -722,6 +785,8 @@ asynx_bus_main(Datum arg)
 		asynx_slots_bus_sleeps();
 		if (!asynx_worker_try(Turn, &sleep))
 			sleep = 1000;
+		else if (asynx_slots_bus_woken() || asynx_ear_has_news())
+			sleep = 0;
 		asynx_worker_sleep(sleep, asynx_wait_event(&wait_event, "AsynxBusMain"));
 	}
 }

@@ -15,11 +15,13 @@
  *	  dead		it was given up, and holds up nobody
  *
  *	  All but the dead hold up the later events of their aggregate, which become rows
- *	  too when their turn comes; they are handled in order.
+ *	  too when their turn comes; they are handled in order.  There may be very many:
+ *	  nobody looks at all of them but at what is due, and at an aggregate's line.  Who
+ *	  is done with the first of a line releases the next.
  *
  * 3. Where a crash has to be survived, an event gets such a row before it is handled,
- *	  "retrying" without a failed_at, in a transaction of its own.  The row goes when
- *	  the event has been handled.
+ *	  "retrying" without a next_at, in a transaction of its own.  It holds up nobody,
+ *	  and goes when the event has been handled.
  */
 #include "asynx.h"
 
@@ -44,7 +46,7 @@
 static AsynxQuery LockCheckpoint = {
 	.sql = ASYNX_SQL("SELECT c.position FROM asynx.checkpoints c "
 					 "WHERE c.subscription OPERATOR(pg_catalog.=) $1 "
-					 "AND c.partition OPERATOR(pg_catalog.=) $2 FOR UPDATE"),
+					 "AND c.partition OPERATOR(pg_catalog.=) $2 FOR UPDATE SKIP LOCKED"),
 	.nargs = 2,
 	.argtypes = {TEXTOID, INT4OID},
 };
@@ -57,32 +59,46 @@ static AsynxQuery MoveCheckpoint = {
 	.argtypes = {TEXTOID, INT4OID, INT8OID},
 };
 
-/* Aggregates that wait; a row that was only begun holds up nobody. */
-static AsynxQuery SelectWaiting = {
-	.sql = ASYNX_SQL("SELECT f.aggregate_id FROM asynx.failures f "
+/* Is there anything that is not dead? */
+static AsynxQuery SelectAny = {
+	.sql = ASYNX_SQL("SELECT f.position FROM asynx.failures f "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
-					 "AND f.state OPERATOR(pg_catalog.<>) 'dead' "
-					 "AND (f.failed_at IS NOT NULL OR f.attempts OPERATOR(pg_catalog.=) 0)"),
+					 "AND f.state OPERATOR(pg_catalog.<>) 'dead' LIMIT 1"),
 	.nargs = 1,
 	.argtypes = {TEXTOID},
 };
 
-/* What may be handled now, or next: nothing earlier of its aggregate is in its way. */
+/* The line of an aggregate; a row that was only begun holds up nobody. */
+static AsynxQuery SelectLine = {
+	.sql = ASYNX_SQL("SELECT f.position FROM asynx.failures f "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND f.aggregate_id OPERATOR(pg_catalog.=) $2 "
+					 "AND f.state OPERATOR(pg_catalog.<>) 'dead' "
+					 "AND (f.state OPERATOR(pg_catalog.<>) 'retrying' "
+					 " OR f.next_at IS NOT NULL) LIMIT 1"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+/*
+ * What may be handled now, then what will be, by time: nothing earlier of its aggregate
+ * is in its way.
+ */
 static AsynxQuery SelectDue = {
 	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, "
 					 " f.state OPERATOR(pg_catalog.=) 'requested', f.next_at "
 					 "FROM asynx.failures f "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
-					 "AND (f.state OPERATOR(pg_catalog.=) 'requested' "
-					 " OR f.state OPERATOR(pg_catalog.=) 'retrying' AND f.failed_at IS NOT NULL "
-					 " OR f.state OPERATOR(pg_catalog.=) 'parked' "
-					 "  AND f.attempts OPERATOR(pg_catalog.=) 0) "
+					 "AND f.state OPERATOR(pg_catalog.=) ANY ('{requested,retrying}') "
+					 "AND (f.state OPERATOR(pg_catalog.=) 'requested' OR f.next_at IS NOT NULL) "
 					 "AND NOT EXISTS (SELECT FROM asynx.failures b "
 					 " WHERE b.subscription OPERATOR(pg_catalog.=) $1 "
 					 " AND b.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
 					 " AND b.position OPERATOR(pg_catalog.<) f.position "
-					 " AND b.state OPERATOR(pg_catalog.<>) 'dead') "
-					 "ORDER BY f.position"),
+					 " AND b.state OPERATOR(pg_catalog.<>) 'dead' "
+					 " AND (b.state OPERATOR(pg_catalog.<>) 'retrying' "
+					 "  OR b.next_at IS NOT NULL)) "
+					 "ORDER BY f.next_at NULLS FIRST, f.position"),
 	.nargs = 1,
 	.argtypes = {TEXTOID},
 };
@@ -92,9 +108,8 @@ static AsynxQuery LockDue = {
 	.sql = ASYNX_SQL("SELECT f.position FROM asynx.failures f "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
 					 "AND f.position OPERATOR(pg_catalog.=) $2 "
-					 "AND (f.state OPERATOR(pg_catalog.=) ANY ('{requested,retrying}') "
-					 " OR f.state OPERATOR(pg_catalog.=) 'parked' "
-					 "  AND f.attempts OPERATOR(pg_catalog.=) 0) FOR UPDATE"),
+					 "AND f.state OPERATOR(pg_catalog.=) ANY ('{requested,retrying}') "
+					 "FOR UPDATE"),
 	.nargs = 2,
 	.argtypes = {TEXTOID, INT8OID},
 };
@@ -103,10 +118,62 @@ static AsynxQuery SelectBegun = {
 	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, false "
 					 "FROM asynx.failures f "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
-					 "AND f.state OPERATOR(pg_catalog.=) 'retrying' AND f.failed_at IS NULL "
+					 "AND f.state OPERATOR(pg_catalog.=) ANY ('{requested,retrying}') "
+					 "AND f.state OPERATOR(pg_catalog.=) 'retrying' AND f.next_at IS NULL "
 					 "ORDER BY f.position"),
 	.nargs = 1,
 	.argtypes = {TEXTOID},
+};
+
+/* The first of an aggregate's line, if it only waited, waits no more. */
+static AsynxQuery ReleaseNext = {
+	.sql = ASYNX_SQL("UPDATE asynx.failures f "
+					 "SET state = 'retrying', next_at = pg_catalog.clock_timestamp() "
+					 "FROM (SELECT w.position FROM asynx.failures w "
+					 " WHERE w.subscription OPERATOR(pg_catalog.=) $1 "
+					 " AND w.aggregate_id OPERATOR(pg_catalog.=) $2 "
+					 " AND w.state OPERATOR(pg_catalog.<>) 'dead' "
+					 " AND (w.state OPERATOR(pg_catalog.<>) 'retrying' "
+					 "  OR w.next_at IS NOT NULL) "
+					 " ORDER BY w.position LIMIT 1) AS first "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND f.position OPERATOR(pg_catalog.=) first.position "
+					 "AND f.state OPERATOR(pg_catalog.=) 'parked' "
+					 "AND f.attempts OPERATOR(pg_catalog.=) 0"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, TEXTOID},
+};
+
+/* The same for all lines of a partition, of so many. */
+static AsynxQuery ReleaseAll = {
+	.sql = ASYNX_SQL("UPDATE asynx.failures f "
+					 "SET state = 'retrying', next_at = pg_catalog.clock_timestamp() "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND f.state OPERATOR(pg_catalog.<>) 'dead' "
+					 "AND f.state OPERATOR(pg_catalog.=) 'parked' "
+					 "AND f.attempts OPERATOR(pg_catalog.=) 0 "
+					 "AND asynx.partition_of(f.aggregate_id, $3) OPERATOR(pg_catalog.=) $2 "
+					 "AND NOT EXISTS (SELECT FROM asynx.failures b "
+					 " WHERE b.subscription OPERATOR(pg_catalog.=) $1 "
+					 " AND b.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
+					 " AND b.position OPERATOR(pg_catalog.<) f.position "
+					 " AND b.state OPERATOR(pg_catalog.<>) 'dead' "
+					 " AND (b.state OPERATOR(pg_catalog.<>) 'retrying' "
+					 "  OR b.next_at IS NOT NULL))"),
+	.nargs = 3,
+	.argtypes = {TEXTOID, INT4OID, INT4OID},
+};
+
+/* Notes of events that have been handled all the same, up to a position. */
+static AsynxQuery DeleteBegun = {
+	.sql = ASYNX_SQL("DELETE FROM asynx.failures f "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND f.state OPERATOR(pg_catalog.=) ANY ('{requested,retrying}') "
+					 "AND f.state OPERATOR(pg_catalog.=) 'retrying' AND f.next_at IS NULL "
+					 "AND asynx.partition_of(f.aggregate_id, $3) OPERATOR(pg_catalog.=) $2 "
+					 "AND f.position OPERATOR(pg_catalog.<=) $4"),
+	.nargs = 4,
+	.argtypes = {TEXTOID, INT4OID, INT4OID, INT8OID},
 };
 
 static AsynxQuery DeleteFailure = {
@@ -163,8 +230,9 @@ typedef struct Failures
 {
 	const AsynxPartition *partition;	/* whose they are */
 	int			partitions;		/* how many there are */
+	TimestampTz now;
 	List	   *list;
-	TimestampTz next;			/* the earliest that is not due yet */
+	TimestampTz next;			/* the earliest that is not due yet, of any partition */
 } Failures;
 
 /* The partition of an aggregate.  Stored checkpoints depend on it: it must never change. */
@@ -190,7 +258,7 @@ GetPosition(TupleTableSlot *slot, void *arg)
 
 /*
  * Locks the partition's checkpoint to the end of the transaction and reads it; false
- * if there is none.
+ * if there is none, or somebody else has locked it: he may take his time.
  */
 bool
 asynx_checkpoint_lock(const AsynxPartition *partition, int64 *position)
@@ -214,60 +282,49 @@ asynx_checkpoint_move(const AsynxPartition *partition, int64 position)
 	(void) asynx_query_write(&MoveCheckpoint, values, NULL, NULL, NULL);
 }
 
-/* Hash function of a set of texts. */
-static uint32
-HashText(const void *key, Size size)
-{
-	const text *value = *(const text *const *) key;
-
-	(void) size;
-	return hash_bytes((const unsigned char *) VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
-}
-
-/* Comparison of its keys. */
-static int
-CompareTexts(const void *a, const void *b, Size size)
-{
-	(void) size;
-	return asynx_same_bytes(*(const text *const *) a, *(const text *const *) b) ? 0 : 1;
-}
-
-/* Row function of SelectWaiting. */
-static bool
-AddWaiting(TupleTableSlot *slot, void *arg)
-{
-	bool		isnull;
-	text	   *id = DatumGetTextPCopy(slot_getattr(slot, 1, &isnull));
-
-	(void) hash_search((HTAB *) arg, &id, HASH_ENTER, NULL);
-	return true;
-}
-
-/* The aggregates of a subscription whose events wait, in the current memory context. */
-HTAB *
-asynx_failures_waiting(const char *subscription)
+/* Has the subscription anything that waits, or is to be tried again? */
+bool
+asynx_failures_any(const char *subscription)
 {
 	Datum		values[] = {CStringGetTextDatum(subscription)};
-	HASHCTL		control = {
-		.keysize = sizeof(text *),
-		.entrysize = sizeof(text *),
-		.hash = HashText,
-		.match = CompareTexts,
-		.hcxt = CurrentMemoryContext,
-	};
-	HTAB	   *waiting = hash_create("asynx waiting", 16, &control,
-									  HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_CONTEXT);
 
-	(void) asynx_query_read(&SelectWaiting, values, NULL, AddWaiting, waiting);
-	return waiting;
+	return asynx_query_read(&SelectAny, values, NULL, NULL, NULL) > 0;
 }
 
-/* Do the aggregate's events wait? */
+/* Do later events of the aggregate have to wait? */
 bool
-asynx_failures_waits(HTAB *waiting, const text *aggregate_id)
+asynx_failures_hold_up(const char *subscription, const text *aggregate_id)
 {
-	return hash_get_num_entries(waiting) > 0 &&
-		hash_search(waiting, &aggregate_id, HASH_FIND, NULL) != NULL;
+	Datum		values[] = {CStringGetTextDatum(subscription), PointerGetDatum(aggregate_id)};
+
+	return asynx_query_read(&SelectLine, values, NULL, NULL, NULL) > 0;
+}
+
+/* The first of the aggregate's line is done with: the next may be handled. */
+void
+asynx_failures_release(const char *subscription, const text *aggregate_id)
+{
+	Datum		values[] = {CStringGetTextDatum(subscription), PointerGetDatum(aggregate_id)};
+
+	(void) asynx_query_write(&ReleaseNext, values, NULL, NULL, NULL);
+}
+
+/*
+ * The same for all lines of a partition, of so many: their first may have been deleted by
+ * hand, or discarded while another came to wait for it.  What was noted to be handled and
+ * has been, up to the checkpoint, without the note's knowledge, is forgotten.
+ */
+void
+asynx_failures_release_all(const AsynxPartition *partition, int partitions, int64 checkpoint)
+{
+	Datum		values[] = {
+		CStringGetTextDatum(partition->subscription), Int32GetDatum(partition->number),
+		Int32GetDatum(partitions), Int64GetDatum(checkpoint)
+	};
+
+	(void) asynx_query_write(&DeleteBegun, values, NULL, NULL, NULL);
+
+	(void) asynx_query_write(&ReleaseAll, values, NULL, NULL, NULL);
 }
 
 /* Reads the first columns of SelectDue and SelectBegun. */
@@ -291,19 +348,17 @@ AddDue(TupleTableSlot *slot, void *arg)
 {
 	Failures   *failures = (Failures *) arg;
 	bool		isnull;
-	Datum		next;
-	text	   *id = DatumGetTextPP(slot_getattr(slot, 2, &isnull));
+	Datum		next = slot_getattr(slot, 6, &isnull);
+	text	   *id;
 
-	if (asynx_partition_of(id, failures->partitions) != failures->partition->number)
-		return true;
-
-	next = slot_getattr(slot, 6, &isnull);
-	if (!isnull && DatumGetTimestampTz(next) > GetCurrentTimestamp())
+	if (!isnull && DatumGetTimestampTz(next) > failures->now)
 	{
-		failures->next = Min(failures->next, DatumGetTimestampTz(next));
-		return true;
+		failures->next = DatumGetTimestampTz(next);
+		return false;
 	}
-	failures->list = lappend(failures->list, ReadFailure(slot));
+	id = DatumGetTextPP(slot_getattr(slot, 2, &isnull));
+	if (asynx_partition_of(id, failures->partitions) == failures->partition->number)
+		failures->list = lappend(failures->list, ReadFailure(slot));
 	return list_length(failures->list) < DUE_LIMIT;
 }
 
@@ -318,6 +373,7 @@ asynx_failures_due(const AsynxPartition *partition, int partitions, TimestampTz 
 	Failures	failures = {
 		.partition = partition,
 		.partitions = partitions,
+		.now = GetCurrentTimestamp(),
 		.next = DT_NOEND,
 	};
 

@@ -24,11 +24,14 @@ extern bool asynx_checkpoint_lock(const AsynxPartition *partition, int64 *positi
 extern void asynx_checkpoint_move(const AsynxPartition *partition, int64 position);
 extern int	asynx_partition_of(const text *aggregate_id, int partitions);
 
-/* Aggregates with events that wait, of all partitions of a subscription: a set of texts. */
-extern struct HTAB *asynx_failures_waiting(const char *subscription);
-extern bool asynx_failures_waits(struct HTAB *waiting, const text *aggregate_id);
+/* Whose later events have to wait; the next of a line, or of all, waits no more. */
+extern bool asynx_failures_any(const char *subscription);
+extern bool asynx_failures_hold_up(const char *subscription, const text *aggregate_id);
+extern void asynx_failures_release(const char *subscription, const text *aggregate_id);
+extern void asynx_failures_release_all(const AsynxPartition *partition, int partitions,
+									   int64 checkpoint);
 
-/* What is due, oldest first per aggregate; and when the next will be. */
+/* What is due, the first of each aggregate; and when to look for the next. */
 extern List *asynx_failures_due(const AsynxPartition *partition, int partitions,
 								TimestampTz *next);
 

@@ -9,6 +9,7 @@
 
 #include "args.h"
 #include "catalog/pg_type.h"
+#include "checkpoint.h"
 #include "errors.h"
 #include "feed.h"
 #include "miscadmin.h"
@@ -54,7 +55,7 @@ static AsynxQuery RequestFailure = {
 static AsynxQuery DiscardFailure = {
 	.sql = ASYNX_SQL("DELETE FROM asynx.failures f "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
-					 "AND f.position OPERATOR(pg_catalog.=) $2"),
+					 "AND f.position OPERATOR(pg_catalog.=) $2 RETURNING f.aggregate_id"),
 	.nargs = 2,
 	.argtypes = {TEXTOID, INT8OID},
 };
@@ -121,9 +122,9 @@ ChangeState(const text *name, const char *state)
 	asynx_query_end(&scope);
 }
 
-/* Row function of AlterSubscription. */
+/* Row function of AlterSubscription and of statements about a failure: a text. */
 static bool
-GetMode(TupleTableSlot *slot, void *arg)
+GetText(TupleTableSlot *slot, void *arg)
 {
 	bool		isnull;
 
@@ -131,21 +132,27 @@ GetMode(TupleTableSlot *slot, void *arg)
 	return true;
 }
 
-/* Runs a statement about one failure; raises 22023 if there is none. */
+/*
+ * Runs a statement about one failure, and releases who waits for it if it is gone;
+ * raises 22023 if there is none.
+ */
 static void
 ChangeFailure(FunctionCallInfo fcinfo, AsynxQuery *query)
 {
 	text	   *subscription = asynx_arg_text(fcinfo, 0, "subscription");
 	int64		position = asynx_arg_bigint(fcinfo, 1, "event_position", 0);
 	Datum		values[] = {PointerGetDatum(subscription), Int64GetDatum(position)};
+	text	   *deleted = NULL;
 	AsynxQueryScope scope;
 
 	asynx_query_begin(&scope);
-	if (asynx_query_write(query, values, NULL, NULL, NULL) == 0)
+	if (asynx_query_write(query, values, NULL, GetText, &deleted) == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("subscription \"%s\" has no failure at position %lld",
 						text_to_cstring(subscription), (long long) position)));
+	if (deleted != NULL)
+		asynx_failures_release(text_to_cstring(subscription), deleted);
 	asynx_announce_subscriptions();
 	asynx_query_end(&scope);
 }
@@ -210,7 +217,7 @@ asynx_alter_subscription(PG_FUNCTION_ARGS)
 		asynx_subscription_check_policy(PG_GETARG_TEXT_PP(4), false);
 
 	asynx_query_begin(&scope);
-	if (asynx_query_write(&AlterSubscription, values, nulls, GetMode, &mode) == 0)
+	if (asynx_query_write(&AlterSubscription, values, nulls, GetText, &mode) == 0)
 		asynx_refuse_unknown_subscription(name);
 	asynx_query_end(&scope);
 

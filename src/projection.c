@@ -20,9 +20,10 @@
  *	  too, and each attempt is committed before it is made.  An event that was being
  *	  handled at two deaths is not tried again: it is recorded as a failure.
  *
- * Commits are not flushed: if they are lost in a crash, the handler's effects and the
- * checkpoint are lost together, and the events, which were flushed before, are handled
- * again.
+ * Commits are not flushed but now and then: if they are lost in a crash, the handler's
+ * effects and the checkpoint are lost together, and the events, which were flushed
+ * before, are handled again.  There are only so many of them, and for so many care is
+ * taken, so that an event that crashes the server is among these.
  */
 #include "asynx.h"
 
@@ -60,6 +61,13 @@
 /* An idle partition's checkpoint moves when the feed is so far ahead. */
 #define LAZY_POSITIONS 10000
 
+/* How many events a batch looks at, wanted or not. */
+#define LOOK_EVENTS 10000
+
+/* How long to leave a partition alone that somebody holds, and after an error, in milliseconds. */
+#define HELD_DELAY 20
+#define ERROR_DELAY 1000
+
 /* What a worker keeps of the memory of its tasks, in bytes. */
 #define TASK_BLOCK (1024 * 1024)
 
@@ -71,13 +79,15 @@ typedef struct Batch
 {
 	AsynxTask  *task;
 	const AsynxSubscription *subscription;
-	struct HTAB *waiting;		/* aggregates whose events wait */
+	bool		waiting;		/* may some of the events have to wait? */
 	List	   *due;			/* what failed before and is to be handled now */
 	AsynxStoredEvent *events;	/* those to be handled */
 	int			count;
 	int			room;
 	Size		bytes;			/* of what they have */
 	int			handled;		/* how many a unit has handled */
+	int			looked;			/* how many were looked at */
+	AsynxStatesMark mark;		/* from before the snapshot that they are read with */
 	int64		from;			/* the checkpoint */
 	int64		reached;		/* what was looked at */
 	bool		full;			/* is there more? */
@@ -133,13 +143,14 @@ Take(TupleTableSlot *slot, void *arg)
 	batch->reached = DatumGetInt64(slot_getattr(slot, 7, &isnull));
 	if (Wants(batch, slot))
 		AddEvent(batch, slot);
-	batch->full = batch->count >= asynx_batch_size || batch->bytes >= BATCH_BYTES;
+	batch->full = batch->count >= asynx_batch_size || batch->bytes >= BATCH_BYTES ||
+		++batch->looked >= LOOK_EVENTS;
 	return !batch->full;
 }
 
 /*
- * Looks for events that could not be handled before: for which aggregates wait, and what
- * of the partition is to be handled now, or when it will be.
+ * Looks for events that could not be handled before: whether there are any, and what of
+ * the partition is to be handled now, or when the next will be.
  */
 static void
 ReadFailures(Batch *batch)
@@ -148,8 +159,8 @@ ReadFailures(Batch *batch)
 	MemoryContext caller;
 
 	task->due = DT_NOEND;
-	batch->waiting = asynx_failures_waiting(batch->subscription->name);
-	if (hash_get_num_entries(batch->waiting) == 0)
+	batch->waiting = asynx_failures_any(batch->subscription->name);
+	if (!batch->waiting)
 		return;
 
 	caller = MemoryContextSwitchTo(WorkContext);
@@ -178,7 +189,7 @@ static void
 HandleEvent(Batch *batch, const AsynxStoredEvent *event)
 {
 	const AsynxTaker *handler = &batch->subscription->handler;
-	AsynxDelivery delivery = {.envelope = {.event = event}, .mark = asynx_states_mark()};
+	AsynxDelivery delivery = {.envelope = {.event = event}, .mark = batch->mark};
 
 	memset(&batch->call, 0, sizeof(batch->call));
 	batch->call.function = &handler->function;
@@ -204,7 +215,8 @@ TakesMany(const Batch *batch)
 static bool
 MaybeWait(const Batch *batch, const AsynxStoredEvent *event)
 {
-	if (!asynx_failures_waits(batch->waiting, event->aggregate_id))
+	if (!batch->waiting ||
+		!asynx_failures_hold_up(batch->subscription->name, event->aggregate_id))
 		return false;
 	asynx_failures_wait(batch->subscription->name, event);
 	return true;
@@ -253,7 +265,7 @@ HandleMany(Batch *batch)
 		 batch->handled++)
 	{
 		const AsynxStoredEvent *event = &batch->events[batch->handled];
-		AsynxDelivery delivery = {.envelope = {.event = event}, .mark = asynx_states_mark()};
+		AsynxDelivery delivery = {.envelope = {.event = event}, .mark = batch->mark};
 
 		CHECK_FOR_INTERRUPTS();
 		if (MaybeWait(batch, event))
@@ -310,33 +322,57 @@ MoveOn(Batch *batch)
 	int64		position = all ? batch->reached : batch->events[batch->handled - 1].position;
 
 	/* an idle partition does not write */
-	if (batch->handled > 0 || position - batch->from > LAZY_POSITIONS)
+	if (batch->handled > 0 || batch->full || position - batch->from > LAZY_POSITIONS)
 		MoveTo(batch, position);
 	batch->task->reached = position;
 	batch->task->more = !all || batch->full;
 }
 
-/* Begins a transaction of the task's; false if there is nothing to work on any more. */
+/* Counts events that were handled, and has the commit flushed if there are many. */
+static void
+CountHandled(AsynxTask *task, int events)
+{
+	task->unflushed += events;
+	if (task->unflushed < ASYNX_FLUSH_EVENTS)
+		return;
+	ForceSyncCommit();
+	task->unflushed = 0;
+}
+
+/* Leaves the partition alone for so many milliseconds. */
+static void
+PutOff(AsynxTask *task, int milliseconds)
+{
+	task->held = true;
+	task->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds);
+}
+
+/*
+ * Begins a transaction of the task's; false if there is nothing to work on any more, or
+ * somebody else holds it.
+ */
 static bool
 Begin(Batch *batch, AsynxQueryScope *scope)
 {
-	const char *name = batch->task->partition.subscription;
+	AsynxTask  *task = batch->task;
+	const char *name = task->partition.subscription;
 
 	asynx_worker_begin_transaction(name);
 	asynx_worker_check_extension();
 	asynx_query_begin(scope);
 	asynx_states_set_reader(string_hash(name, strlen(name) + 1));
 	batch->subscription = asynx_subscriptions_find(ASYNX_ASYNC, name);
-	if (batch->subscription != NULL &&
-		batch->task->partition.number < batch->subscription->partitions &&
-		asynx_checkpoint_lock(&batch->task->partition, &batch->from))
+	task->gone = batch->subscription == NULL ||
+		task->partition.number >= batch->subscription->partitions;
+	if (!task->gone && asynx_checkpoint_lock(&task->partition, &batch->from))
 	{
-		batch->task->checkpoint = batch->from;
+		task->checkpoint = batch->from;
 		return true;
 	}
 
-	batch->task->reached = PG_INT64_MAX;
-	batch->task->more = false;
+	task->more = false;
+	if (!task->gone)
+		PutOff(task, HELD_DELAY);
 	return false;
 }
 
@@ -357,6 +393,7 @@ NoteAttempt(Batch *batch, const AsynxStoredEvent *event)
 	if (Begin(batch, &scope) && batch->from < event->position)
 		asynx_failures_begin(batch->subscription->name, event);
 	ForceSyncCommit();
+	batch->task->unflushed = 0;
 	End(&scope);
 }
 
@@ -440,11 +477,16 @@ HandleAlone(Batch *batch, const AsynxStoredEvent *read)
 {
 	AsynxQueryScope scope;
 	AsynxStoredEvent event;
+	bool		careful = batch->task->careful > 0;
 	bool		stop = false;
+	bool		waits;
 	int			deaths;
 
-	if (batch->task->careful)
+	if (careful)
+	{
+		batch->task->careful--;
 		NoteAttempt(batch, read);
+	}
 
 	if (!Begin(batch, &scope) || batch->from >= read->position)
 	{
@@ -452,18 +494,20 @@ HandleAlone(Batch *batch, const AsynxStoredEvent *read)
 		return false;
 	}
 	PushActiveSnapshot(GetLatestSnapshot());
-	batch->waiting = asynx_failures_waiting(batch->subscription->name);
+	batch->waiting = asynx_failures_any(batch->subscription->name);
+	waits = MaybeWait(batch, read);
 	PopActiveSnapshot();
-	deaths = batch->task->careful ? Deaths(batch->subscription->name, read->position) : 0;
+	deaths = careful ? Deaths(batch->subscription->name, read->position) : 0;
 	if (!ReadAgain(read->aggregate_id, read->version, read->position, &event))
 		asynx_failures_forget(batch->subscription->name, read->position);
 	else if (deaths >= DEATHS)
 		stop = GiveUp(batch, &event, deaths);
-	else if (!MaybeWait(batch, &event))
+	else if (!waits)
 		stop = HandleOne(batch, &event, 1, false);
 
 	batch->task->reached = read->position;
 	MoveTo(batch, read->position);
+	CountHandled(batch->task, 1);
 	End(&scope);
 	return !stop;
 }
@@ -511,7 +555,7 @@ HandleDue(AsynxTask *task, const AsynxFailure *failure)
 	bool		begun;
 	bool		stop = false;
 
-	if (task->careful)
+	if (task->careful > 0)
 		NoteRepetition(task, failure);
 	begun = Begin(&batch, &scope);
 	if (begun && asynx_failures_lock_due(batch.subscription->name, failure->position))
@@ -520,10 +564,12 @@ HandleDue(AsynxTask *task, const AsynxFailure *failure)
 
 		if (!ReadAgain(failure->aggregate_id, failure->version, failure->position, &event))
 			asynx_failures_forget(batch.subscription->name, failure->position);
-		else if (task->careful && deaths >= DEATHS)
+		else if (task->careful > 0 && deaths >= DEATHS)
 			stop = GiveUp(&batch, &event, failure->attempts);
 		else
 			stop = HandleOne(&batch, &event, failure->attempts + 1, failure->requested);
+		asynx_failures_release(batch.subscription->name, failure->aggregate_id);
+		CountHandled(task, 1);
 	}
 	End(&scope);
 	return begun && !stop;
@@ -553,9 +599,11 @@ HandleAtOnce(Batch *batch)
 {
 	batch->until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), BATCH_TIME);
 	if (batch->count > 0 &&
-		(batch->task->careful || asynx_query_attempt(HandleBatch, IsHandlerFailure, batch) != NULL))
+		(batch->task->careful > 0 ||
+		 asynx_query_attempt(HandleBatch, IsHandlerFailure, batch) != NULL))
 		return false;
 	MoveOn(batch);
+	CountHandled(batch->task, batch->handled);
 	return true;
 }
 
@@ -572,6 +620,10 @@ Proceed(AsynxTask *task)
 	{
 		int64		safe = asynx_feed_safe_position();
 
+		if (task->release)
+			asynx_failures_release_all(&task->partition, batch.subscription->partitions,
+									   batch.from);
+		batch.mark = asynx_states_mark();
 		PushActiveSnapshot(GetLatestSnapshot());
 		ReadFailures(&batch);
 		if (batch.due == NIL)
@@ -582,14 +634,17 @@ Proceed(AsynxTask *task)
 		PopActiveSnapshot();
 	}
 	End(&scope);
+	if (task->gone || task->held)
+		return;
+	task->release = false;
 
 	/* what was due has others behind it; what fails now may be due soon */
 	if (batch.due != NIL)
-		task->more = HandleAllDue(task, batch.due);
+		task->more = HandleAllDue(task, batch.due) && !task->held;
 	else if (failed)
 		HandleOneByOne(&batch);
-	if (batch.due == NIL)
-		task->careful = false;
+	if (batch.due == NIL && !task->more && !task->held)
+		task->careful = 0;
 }
 
 /* A turn: a task. */
@@ -600,6 +655,7 @@ RunTask(void *arg)
 	TimestampTz until = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TASK_TIME);
 
 	task->due = DT_NOEND;
+	task->held = task->gone = false;
 	do
 	{
 		Proceed(task);
@@ -634,7 +690,7 @@ asynx_projection_main(Datum arg)
 		if (!asynx_worker_try(RunTask, &task))
 		{
 			task.more = false;
-			task.due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
+			PutOff(&task, ERROR_DELAY);
 		}
 		MemoryContextReset(WorkContext);
 		asynx_slots_end_task(&task);

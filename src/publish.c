@@ -138,6 +138,7 @@ asynx_publish_sync(PG_FUNCTION_ARGS)
 	AsynxStoredEvent event;
 
 	asynx_query_begin_write(&scope, "asynx.publish_sync()");
+	asynx_lifecycle_check_bus();
 	ReadEvent(fcinfo, &event);
 	RunHandlers(ASYNX_INLINE, &event);
 	RunHandlers(ASYNX_ASYNC, &event);

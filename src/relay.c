@@ -8,6 +8,9 @@
  *
  * A subscription's checkpoint moves in the transaction that notifies.  What is sent
  * is up to the safe position, and so on disk.
+ *
+ * Subscriptions that are behind what was relayed last, because they begin in the past
+ * or were paused, are caught up by themselves: the others do not wait for them.
  */
 #include "asynx.h"
 
@@ -37,13 +40,14 @@ typedef struct Channel
 	char	   *name;
 	const AsynxSubscription *subscription;	/* NULL: it does not run any more */
 	int64		position;		/* its checkpoint */
-	bool		notified;		/* has it sent anything in this transaction? */
 } Channel;
 
-/* What is being relayed. */
+/* What is being relayed, to those that are in front or to those that are behind. */
 typedef struct Relay
 {
 	List	   *channels;
+	bool		full;			/* does channel "asynx" get the events? */
+	int64		from;			/* nobody wants what is at or below */
 	int			left;			/* events that fit into this transaction */
 	int64		reached;		/* the last that was looked at */
 } Relay;
@@ -54,6 +58,17 @@ static AsynxQuery SelectChannels = {
 					 "ON s.name OPERATOR(pg_catalog.=) c.subscription "
 					 "WHERE s.mode OPERATOR(pg_catalog.=) 'channel' "
 					 "AND s.state OPERATOR(pg_catalog.=) 'running'"),
+	.nargs = 0,
+};
+
+/* The same, without those that somebody else has locked: he may take his time. */
+static AsynxQuery LockChannels = {
+	.sql = ASYNX_SQL("SELECT c.subscription, c.position "
+					 "FROM asynx.checkpoints c JOIN asynx.subscriptions s "
+					 "ON s.name OPERATOR(pg_catalog.=) c.subscription "
+					 "WHERE s.mode OPERATOR(pg_catalog.=) 'channel' "
+					 "AND s.state OPERATOR(pg_catalog.=) 'running' "
+					 "FOR UPDATE OF c SKIP LOCKED"),
 	.nargs = 0,
 };
 
@@ -68,44 +83,63 @@ static AsynxQuery MoveChannel = {
 static int64 Told = -1;
 static TimestampTz ToldAt = 0;
 
+/* Up to where those that are in front were notified. */
+static int64 Front = 0;
+
+/* The same when the transaction under way has been committed. */
+static int64 NextTold = 0;
+static int64 NextFront = 0;
+
 /* Channel "asynx" begins at the position. */
 void
 asynx_relay_begin(int64 position)
 {
 	if (Told < 0)
-		Told = position;
+		Told = Front = position;
 }
 
 /* Row function of SelectChannels. */
 static bool
 AddChannel(TupleTableSlot *slot, void *arg)
 {
-	Relay	   *relay = (Relay *) arg;
+	List	  **channels = (List **) arg;
 	bool		isnull;
 	Channel    *channel = palloc0(sizeof(Channel));
 
 	channel->name = TextDatumGetCString(slot_getattr(slot, 1, &isnull));
 	channel->position = DatumGetInt64(slot_getattr(slot, 2, &isnull));
-	relay->channels = lappend(relay->channels, channel);
+	*channels = lappend(*channels, channel);
 	return true;
+}
+
+/* Adds a subscription to those that are in front, or behind. */
+static void
+AddTo(Relay *relay, Channel *channel)
+{
+	relay->channels = lappend(relay->channels, channel);
+	relay->from = Min(relay->from, channel->position);
 }
 
 /* Reads the subscriptions of mode channel and where they are. */
 static void
-ReadChannels(Relay *relay)
+ReadChannels(AsynxQuery *query, Relay *front, Relay *behind)
 {
-	ListCell   *cell;
+	List	   *channels = NIL;
+	const ListCell *cell;
 
 	if (asynx_subscriptions_of(ASYNX_CHANNEL) == NIL)
 		return;
-	(void) asynx_query_read(&SelectChannels, NULL, NULL, AddChannel, relay);
-	foreach(cell, relay->channels)
+	if (query == &LockChannels)
+		(void) asynx_query_write(query, NULL, NULL, AddChannel, &channels);
+	else
+		(void) asynx_query_read(query, NULL, NULL, AddChannel, &channels);
+	foreach(cell, channels)
 	{
 		Channel    *channel = lfirst(cell);
 
 		channel->subscription = asynx_subscriptions_find(ASYNX_CHANNEL, channel->name);
-		if (channel->subscription == NULL)
-			relay->channels = foreach_delete_current(relay->channels, cell);
+		if (channel->subscription != NULL)
+			AddTo(channel->position >= Front ? front : behind, channel);
 	}
 }
 
@@ -135,26 +169,13 @@ RelayEvent(TupleTableSlot *slot, void *arg)
 			payload = asynx_payload(&event);
 		}
 		Async_Notify(channel->subscription->channel, payload);
-		channel->notified = true;
 	}
-	if (asynx_notify == ASYNX_NOTIFY_FULL && relay->reached > Told)
+	if (relay->full && relay->reached > Told)
 	{
 		asynx_event_from_slot(slot, &event);
 		Async_Notify(CHANNEL, asynx_payload(&event));
 	}
 	return --relay->left > 0;
-}
-
-/* The lowest position from which somebody is to be notified. */
-static int64
-Lowest(const Relay *relay, int64 safe)
-{
-	int64		lowest = asynx_notify == ASYNX_NOTIFY_FULL ? Told : safe;
-	const ListCell *cell;
-
-	foreach(cell, relay->channels)
-		lowest = Min(lowest, ((const Channel *) lfirst(cell))->position);
-	return lowest;
 }
 
 /* Moves the checkpoints of those that were notified. */
@@ -175,40 +196,73 @@ MoveChannels(const Relay *relay)
 	}
 }
 
+/* Notifies some of them, and moves their checkpoints. */
+static void
+Notify(Relay *relay, int64 safe)
+{
+	if (relay->from < safe)
+	{
+		PushActiveSnapshot(GetLatestSnapshot());
+		asynx_feed_scan(relay->from, safe, RelayEvent, relay);
+		PopActiveSnapshot();
+	}
+	if (relay->left > 0)
+		relay->reached = safe;
+	MoveChannels(relay);
+}
+
+/* Begins a relay with nobody in it but channel "asynx". */
+static void
+Begin(Relay *front, Relay *behind, int64 safe)
+{
+	memset(front, 0, sizeof(*front));
+	memset(behind, 0, sizeof(*behind));
+	front->full = asynx_notify == ASYNX_NOTIFY_FULL;
+	front->from = front->full ? Told : safe;
+	behind->from = safe;
+	front->left = behind->left = RELAY_EVENTS;
+}
+
 /* Notifies up to the safe position; returns after how many milliseconds to come again, or -1. */
 long
 asynx_relay(int64 safe)
 {
-	Relay		relay = {.left = RELAY_EVENTS, .reached = safe};
+	Relay		front;
+	Relay		behind;
 	TimestampTz now = GetCurrentTimestamp();
-	int64		lowest;
-	int64		newest = safe;
 
+	Begin(&front, &behind, safe);
 	PushActiveSnapshot(GetLatestSnapshot());
-	ReadChannels(&relay);
-	lowest = Lowest(&relay, safe);
-	if (lowest >= safe && (asynx_notify == ASYNX_NOTIFY_OFF || Told >= safe))
+	ReadChannels(&SelectChannels, &front, &behind);
+	PopActiveSnapshot();
+	if (front.from >= safe && behind.from >= safe &&
+		(asynx_notify == ASYNX_NOTIFY_OFF || Told >= safe))
 	{
-		Told = safe;
-		PopActiveSnapshot();
+		NextTold = Max(Told, safe);
+		NextFront = Max(Front, safe);
 		return -1;
 	}
+	NextTold = Told;
+	NextFront = Front;
 	if (!TimestampDifferenceExceeds(ToldAt, now, INTERVAL))
-	{
-		PopActiveSnapshot();
 		return INTERVAL;
-	}
 
-	if (lowest < safe)
-		asynx_feed_scan(lowest, safe, RelayEvent, &relay);
-	if (relay.left > 0)
-		relay.reached = safe;
-	newest = relay.reached;
-	PopActiveSnapshot();
-	MoveChannels(&relay);
+	Begin(&front, &behind, safe);
+	ReadChannels(&LockChannels, &front, &behind);
+	Notify(&front, safe);
+	Notify(&behind, safe);
 	if (asynx_notify == ASYNX_NOTIFY_POSITION && safe > Told)
 		Async_Notify(CHANNEL, psprintf("{\"position\":%lld}", (long long) safe));
-	Told = asynx_notify == ASYNX_NOTIFY_FULL ? Max(Told, newest) : safe;
+	NextTold = Max(Told, front.full ? front.reached : safe);
+	NextFront = Max(Front, front.reached);
 	ToldAt = now;
-	return relay.left > 0 ? -1 : INTERVAL;
+	return front.left > 0 && behind.left > 0 ? -1 : INTERVAL;
+}
+
+/* The transaction has been committed. */
+void
+asynx_relay_done(void)
+{
+	Told = NextTold;
+	Front = NextFront;
 }

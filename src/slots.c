@@ -17,9 +17,9 @@
  *	  it happens in commit callbacks.
  *
  * 4. Workers that run handlers are few, and shared by all databases.  Where there is
- *	  none left, one is asked to leave: an idle one of another database, or else one of
- *	  a database that has more than the asking one, after its task.  Its place is
- *	  promised to who asked.  Workers whose bus has gone leave too.
+ *	  none left, one is asked to leave: an idle one of another database, or else, after
+ *	  its task, one of a database that has more than the asking one, or any if that has
+ *	  none.  Its place is promised to who asked.  Workers whose bus has gone leave too.
  *
  * 5. A database that is to be dropped, renamed, moved or copied is barred: its
  *	  workers are told to go, and none comes until the command has ended.
@@ -237,7 +237,7 @@ AskToLeave(Oid database)
 	for (i = 0; i < Shared->nslots; i++)
 	{
 		Slot	   *slot = &Shared->slots[i];
-		bool		idle = slot->state == NO_TASK;
+		bool		idle = slot->state == NO_TASK || slot->state == ENDED;
 
 		if (!slot->in_use || !slot->attached || slot->status.kind != ASYNX_PROJECTION ||
 			slot->status.database == database)
@@ -245,7 +245,7 @@ AskToLeave(Oid database)
 		if (slot->promised == database && IsPromised(slot, InvalidOid))
 			return;
 		if (!slot->leaving && (chosen == NULL || idle) &&
-			(idle || CountWorkers(slot->status.database) > mine + 1))
+			(idle || mine == 0 || CountWorkers(slot->status.database) > mine + 1))
 			chosen = slot;
 	}
 	if (chosen == NULL)
@@ -420,6 +420,8 @@ DismissWorkers(Oid database)
 		slot->leaving = true;
 		if (slot->attached)
 			Wake((uint32) slot->proc + 1);
+		else
+			slot->in_use = false;
 	}
 }
 
@@ -458,12 +460,15 @@ bool
 asynx_slots_attach(int slot, uint64 generation, Oid *database)
 {
 	Slot	   *reserved = &Shared->slots[slot];
+	bool		meant;
 
 	before_shmem_exit(Detach, (Datum) 0);
 
 	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
-	if (reserved->in_use && reserved->generation == generation && !reserved->attached &&
-		!IsBarred(reserved->status.database))
+	meant = reserved->in_use && reserved->generation == generation && !reserved->attached;
+	if (meant && IsBarred(reserved->status.database))
+		reserved->in_use = false;
+	else if (meant)
 	{
 		reserved->attached = true;
 		reserved->status.pid = MyProcPid;
@@ -555,7 +560,7 @@ asynx_slots_assign(int slot, uint64 generation, const AsynxTask *task)
 	return assigned;
 }
 
-/* Takes over the result of a worker's task; false if there is none. */
+/* Takes over the result of a worker's task, also of one that has left; false if there is none. */
 bool
 asynx_slots_collect(int slot, uint64 generation, AsynxTask *task)
 {
@@ -563,7 +568,7 @@ asynx_slots_collect(int slot, uint64 generation, AsynxTask *task)
 	bool		ended;
 
 	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
-	ended = worker->in_use && worker->generation == generation && worker->state == ENDED;
+	ended = worker->generation == generation && worker->state == ENDED;
 	if (ended)
 	{
 		worker->state = NO_TASK;
@@ -777,7 +782,10 @@ asynx_slots_set_bus(void)
 	LWLockAcquire(Shared->lock, LW_EXCLUSIVE);
 	entry = MakeEntry();
 	if (entry != NULL)
+	{
+		pg_atomic_write_u32(&entry->lacking, 0);
 		pg_atomic_write_u32(&entry->proc, (uint32) asynx_my_proc_number() + 1);
+	}
 	LWLockRelease(Shared->lock);
 	return entry != NULL;
 }
@@ -788,6 +796,16 @@ asynx_slots_bus_sleeps(void)
 {
 	pg_atomic_write_u32(&FindEntry()->sleeping, 1);
 	pg_memory_barrier();
+}
+
+/*
+ * Has somebody woken the bus since it announced that it will sleep?  The latch does not
+ * always tell: who waits for a lock resets it.
+ */
+bool
+asynx_slots_bus_woken(void)
+{
+	return pg_atomic_read_u32(&FindEntry()->sleeping) == 0;
 }
 
 /* Says whether work waits for a worker: then the bus wants to know when one has ended its task. */
@@ -835,6 +853,21 @@ asynx_slots_has_bus(void)
 	Entry	   *entry = FindEntry();
 
 	return entry != NULL && pg_atomic_read_u32(&entry->proc) != 0;
+}
+
+/* Has this database a bus, and a worker for each or none of its tasks waiting for one? */
+bool
+asynx_slots_can_work(void)
+{
+	Entry	   *entry = FindEntry();
+	bool		served;
+
+	if (!asynx_slots_has_bus())
+		return false;
+	LWLockAcquire(Shared->lock, LW_SHARED);
+	served = CountWorkers(MyDatabaseId) > 0;
+	LWLockRelease(Shared->lock);
+	return served || pg_atomic_read_u32(&entry->lacking) == 0;
 }
 
 /* What to wait on for the progress of this database's workers; NULL if it never had a bus. */

@@ -30,14 +30,24 @@ typedef struct AsynxPartition
 	int32		number;			/* from 0 */
 } AsynxPartition;
 
+/*
+ * After how many events of a partition its worker has a commit flushed.  A crash loses the
+ * handling of so many at most, and of one batch: among these is the event that caused it.
+ */
+#define ASYNX_FLUSH_EVENTS 1000
+
 /* What a projection worker is asked to do, and what came of it. */
 typedef struct AsynxTask
 {
 	AsynxPartition partition;
-	bool		careful;		/* does a crash have to be survived? */
+	int			careful;		/* how many events have yet to survive a crash */
+	int			unflushed;		/* how many were handled since a commit was flushed */
+	bool		release;		/* is it to look for events that wait for nothing? */
 	int64		reached;		/* nothing at or below is left to be done */
 	int64		checkpoint;		/* as it is stored then */
 	bool		more;			/* is there more to do at once? */
+	bool		held;			/* is nothing to be tried before it is due? */
+	bool		gone;			/* does the subscription not run any more? */
 	TimestampTz due;			/* when a retry is; DT_NOEND for none */
 } AsynxTask;
 
@@ -92,9 +102,11 @@ extern bool asynx_slots_launcher_asked(void);
 extern bool asynx_slots_set_bus(void);
 extern void asynx_slots_forget(Oid database);
 extern void asynx_slots_bus_sleeps(void);
+extern bool asynx_slots_bus_woken(void);
 extern void asynx_slots_set_lacking(bool lacking);
 extern void asynx_slots_wake_bus(void);
 extern bool asynx_slots_has_bus(void);
+extern bool asynx_slots_can_work(void);
 
 /* The same when the current transaction has been committed; the second is for asynx.c. */
 extern void asynx_slots_wake_bus_at_commit(void);

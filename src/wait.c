@@ -11,6 +11,7 @@
 #include "asynx.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "checkpoint.h"
@@ -80,7 +81,7 @@ static AsynxQuery SelectBehind = {
 	.argtypes = {INT8OID, TEXTOID},
 };
 
-/* Is a handler asked for an event again, or does one wait for nothing any more? */
+/* Is a handler asked for an event again, or has one been waited for and waits no more? */
 static AsynxQuery SelectAsked = {
 	.sql = ASYNX_SQL("SELECT f.position FROM asynx.failures f "
 					 "JOIN asynx.subscriptions s "
@@ -90,14 +91,8 @@ static AsynxQuery SelectAsked = {
 					 "AND f.position OPERATOR(pg_catalog.<=) $1 "
 					 "AND (f.state OPERATOR(pg_catalog.=) 'requested' "
 					 " OR f.state OPERATOR(pg_catalog.=) 'retrying' "
-					 "  AND f.attempts OPERATOR(pg_catalog.=) 0 "
-					 " OR f.state OPERATOR(pg_catalog.=) 'parked' "
-					 "  AND f.attempts OPERATOR(pg_catalog.=) 0 "
-					 "  AND NOT EXISTS (SELECT FROM asynx.failures b "
-					 "   WHERE b.subscription OPERATOR(pg_catalog.=) f.subscription "
-					 "   AND b.aggregate_id OPERATOR(pg_catalog.=) f.aggregate_id "
-					 "   AND b.position OPERATOR(pg_catalog.<) f.position "
-					 "   AND b.state OPERATOR(pg_catalog.<>) 'dead')) "
+					 "  AND f.attempts OPERATOR(pg_catalog.=) 0) "
+					 "AND f.state OPERATOR(pg_catalog.=) ANY ('{requested,retrying}') "
 					 "AND ($2 IS NULL OR s.name OPERATOR(pg_catalog.=) $2) LIMIT 1"),
 	.nargs = 2,
 	.argtypes = {INT8OID, TEXTOID},
@@ -212,15 +207,48 @@ asynx_wait_sleep(TimestampTz until)
 	return true;
 }
 
+/* Raises dispatcher_closed. */
+static void
+RefuseToWait(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_ASYNX_DISPATCHER_CLOSED),
+			 errmsg("no handler can run"),
+			 errdetail("%s", detail)));
+}
+
 /* Raises dispatcher_closed if no handler can run. */
 static void
 CheckDispatcher(void)
 {
 	if (asynx_max_workers == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_ASYNX_DISPATCHER_CLOSED),
-				 errmsg("no handler can run"),
-				 errdetail("\"asynx.max_workers\" is 0.")));
+		RefuseToWait("\"asynx.max_workers\" is 0.");
+}
+
+/*
+ * The outcome of a wait that handlers were to end; raises dispatcher_closed if time was
+ * up because none can run.  They may just be about to be started, so this is not
+ * looked at before.
+ */
+static Datum
+Outcome(bool handled)
+{
+	if (!handled && !RecoveryInProgress() && !asynx_slots_can_work())
+		RefuseToWait("No worker is there, and none could be started: "
+					 "\"max_worker_processes\" may be too low, or the library not preloaded.");
+	PG_RETURN_BOOL(handled);
+}
+
+/* The same, in memory that is used for each look. */
+static bool
+Look(const text *subscription, int64 position, MemoryContext memory)
+{
+	MemoryContext caller = MemoryContextSwitchTo(memory);
+	bool		handled = IsHandled(subscription, position);
+
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(memory);
+	return handled;
 }
 
 /* Waits until handlers have got to a position; false if time was up before. */
@@ -228,13 +256,16 @@ bool
 asynx_wait_handled(const text *subscription, int64 position, TimestampTz until)
 {
 	ConditionVariable *progress = asynx_slots_progress();
+	MemoryContext look = AllocSetContextCreate(CurrentMemoryContext, "asynx wait",
+											   ALLOCSET_DEFAULT_SIZES);
 	bool		handled;
 
 	if (progress != NULL)
 		ConditionVariablePrepareToSleep(progress);
-	while (!(handled = IsHandled(subscription, position)) && asynx_wait_sleep(until))
+	while (!(handled = Look(subscription, position, look)) && asynx_wait_sleep(until))
 		;
 	ConditionVariableCancelSleep();
+	MemoryContextDelete(look);
 	return handled;
 }
 
@@ -290,29 +321,23 @@ TakeNext(TupleTableSlot *slot, void *arg)
 	Listening  *listening = (Listening *) arg;
 	bool		isnull;
 	text	   *name = DatumGetTextPP(slot_getattr(slot, 3, &isnull));
-	MemoryContext caller;
 
 	listening->after = DatumGetInt64(slot_getattr(slot, 7, &isnull));
 	if (!asynx_pattern_match(listening->pattern, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)))
 		return true;
-	caller = MemoryContextSwitchTo(listening->context);
 	asynx_event_from_slot(slot, &listening->event);
-	MemoryContextSwitchTo(caller);
 	listening->found = true;
 	return false;
 }
 
-/* Rebuilds the states of the event that was found. */
+/* Rebuilds the states of the event that was found; the mark is from before the snapshot. */
 static void
-FoldFound(Listening *listening)
+FoldFound(Listening *listening, const AsynxStatesMark *mark)
 {
-	MemoryContext caller = MemoryContextSwitchTo(listening->context);
-
 	memset(&listening->delivery, 0, sizeof(listening->delivery));
 	listening->delivery.envelope.event = &listening->event;
-	listening->delivery.mark = asynx_states_mark();
+	listening->delivery.mark = *mark;
 	asynx_deliver_fold(&listening->delivery);
-	MemoryContextSwitchTo(caller);
 }
 
 /* Looks for the next event; false if there is none yet. */
@@ -320,14 +345,20 @@ static bool
 LookForNext(Listening *listening)
 {
 	int64		safe = asynx_feed_safe_position();
+	AsynxStatesMark mark;
+	MemoryContext caller;
 
+	MemoryContextReset(listening->context);
+	caller = MemoryContextSwitchTo(listening->context);
 	listening->found = false;
+	mark = asynx_states_mark();
 	PushActiveSnapshot(GetLatestSnapshot());
 	if (listening->after < safe)
 		asynx_feed_scan(listening->after, safe, TakeNext, listening);
 	if (listening->found)
-		FoldFound(listening);
+		FoldFound(listening, &mark);
 	PopActiveSnapshot();
+	MemoryContextSwitchTo(caller);
 	if (!listening->found)
 		listening->after = Max(listening->after, safe);
 	return listening->found;
@@ -366,7 +397,6 @@ NextEvent(Listening *listening, Oid type, Datum *event)
 	AsynxQueryScope scope;
 	bool		found;
 
-	MemoryContextReset(listening->context);
 	asynx_query_begin(&scope);
 	found = AwaitNext(listening);
 	if (found)
@@ -415,7 +445,7 @@ asynx_wait_for(PG_FUNCTION_ARGS)
 		asynx_arg_bigint(fcinfo, 0, "event_position", 0);
 	handled = asynx_wait_handled(subscription, position, until);
 	asynx_query_end(&scope);
-	PG_RETURN_BOOL(handled);
+	return Outcome(handled);
 }
 
 /* asynx.wait_for_handlers(timeout interval) returns boolean: false if time was up */
@@ -431,7 +461,7 @@ asynx_wait_for_handlers(PG_FUNCTION_ARGS)
 	asynx_query_begin(&scope);
 	handled = asynx_wait_handled(NULL, asynx_feed_safe_position(), until);
 	asynx_query_end(&scope);
-	PG_RETURN_BOOL(handled);
+	return Outcome(handled);
 }
 
 /* asynx.listen(pattern text, count integer, timeout interval) returns setof asynx.event */

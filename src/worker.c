@@ -97,6 +97,7 @@ OverrideSettings(void)
 		{"default_transaction_deferrable", "off"},
 		{"statement_timeout", "0"},
 		{"lock_timeout", "0"},
+		{"transaction_timeout", "0"},
 		{"idle_in_transaction_session_timeout", "0"},
 		{"session_replication_role", "origin"},
 		{"row_security", "on"},
@@ -105,7 +106,11 @@ OverrideSettings(void)
 	size_t		i;
 
 	for (i = 0; i < lengthof(settings); i++)
-		SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	{
+		/* not every major has all of them */
+		if (GetConfigOption(settings[i][0], true, false) != NULL)
+			SetConfigOption(settings[i][0], settings[i][1], PGC_SUSET, PGC_S_OVERRIDE);
+	}
 }
 
 /* Begins a worker: signals, its slot, its database. */
@@ -204,6 +209,14 @@ asynx_worker_commit(void)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
+/* Looks whether the worker is to end; there is nothing that could be cancelled. */
+void
+asynx_worker_check_interrupts(void)
+{
+	QueryCancelPending = false;
+	CHECK_FOR_INTERRUPTS();
+}
+
 /* Sleeps until woken, or for so long; negative for no limit.  Then reads changed settings. */
 void
 asynx_worker_sleep(long milliseconds, uint32 wait_event)
@@ -214,7 +227,7 @@ asynx_worker_sleep(long milliseconds, uint32 wait_event)
 		events |= WL_TIMEOUT;
 	(void) WaitLatch(MyLatch, events, milliseconds, wait_event);
 	ResetLatch(MyLatch);
-	CHECK_FOR_INTERRUPTS();
+	asynx_worker_check_interrupts();
 	if (ConfigReloadPending)
 	{
 		ConfigReloadPending = false;

@@ -23,6 +23,7 @@ extern bool asynx_worker_try(AsynxTurn turn, void *arg);
 extern void asynx_worker_begin_transaction(const char *activity);
 extern void asynx_worker_check_extension(void);
 extern void asynx_worker_commit(void);
+extern void asynx_worker_check_interrupts(void);
 extern void asynx_worker_sleep(long milliseconds, uint32 wait_event);
 
 #endif							/* ASYNX_WORKER_H */

@@ -192,6 +192,35 @@ $node->safe_psql('postgres', "SELECT asynx.retry('steps', $position)");
 ok($node->poll_query_until('postgres', 'SELECT count(*) = 0 FROM asynx.failures'),
 	'it is handled when it is asked for');
 check_handled('after all');
+
+# The same far behind in the feed, where the server forgets with each death what was not flushed.
+# Still two deaths are enough, after one that comes unannounced.
+$node->append_conf('postgresql.conf', "wal_writer_delay = 10s\nwal_writer_flush_after = 2GB\n");
+$node->restart;
+append('after a restart');
+check_handled('after a restart');
+$node->safe_psql('postgres', <<'SQL');
+SELECT asynx.append_many((SELECT jsonb_agg(jsonb_build_object('aggregate_id', 'deep-' || i, 'version', 1,
+  'event_name', 'deep', 'patch', '[]'::jsonb)) FROM generate_series(1, 1400) AS i));
+UPDATE control SET hangs = true;
+SELECT asynx.append('deadly', 3, 'deep', '[]');
+SELECT asynx.append('deep-after', 1, 'deep', '[]');
+SELECT asynx.subscribe('deep', 'public.take', 'deep', start_at => 0);
+SQL
+foreach my $death (1, 2, 3)
+{
+	my $deadly = wait_for_handler();
+	my $begin = -s $node->logfile;
+
+	is(kill('KILL', $deadly), 1, "far behind, death $death: the worker is killed");
+	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $begin);
+	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+}
+ok($node->poll_query_until('postgres', 'SELECT aggregate_id, sqlstate FROM asynx.failures', 'deadly|57P02'),
+	'far behind: it is not handled again');
+is($node->safe_psql('postgres', "SELECT asynx.wait_for(NULL, '60 s')"), 't', 'far behind: others go on');
+is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT aggregate_id) FROM seen WHERE aggregate_id LIKE 'deep%'"),
+	'1401|1401', 'far behind: each event once');
 stream_checks($node, 'afterwards');
 
 $node->stop;

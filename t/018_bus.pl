@@ -190,6 +190,16 @@ sql("SELECT FROM asynx.write('again', 'said', '1')");
 unlike(hears(qr/"Said"/, 'notify: channels go on'), qr/notification "asynx"/, 'notify: "off" is silence');
 sql("SELECT FROM asynx.publish('again', 1)");
 hears(qr/"Said" with payload "\{"position":\d+,"aggregate_id":"again"/, 'publish: channels are told once more');
+sql("SELECT asynx.append_many((SELECT jsonb_agg(jsonb_build_object('aggregate_id', 'bulk', 'version', v, "
+	  . "'event_name', 'bulk', 'patch', '[]'::jsonb)) FROM generate_series(1, 2500) AS v))");
+sql("SELECT asynx.subscribe('bulk', mode => 'channel', channel => 'Bulk', name => 'bulk', start_at => 0)");
+sql("SELECT FROM asynx.write('beside', 'said', '1')");
+$ear->query_safe('LISTEN "Bulk"');
+sql("SELECT asynx.rebuild('bulk')");
+$heard = hears(qr/"Bulk" with payload "[^\n]*"version":2500\}/, 'notify: who begins in the past is told of all');
+my @versions = $heard =~ /"Bulk" with payload "[^\n]*"version":(\d+)\}/g;
+push @versions, $ear->query_safe('SELECT') =~ /"Bulk" with payload "[^\n]*"version":(\d+)\}/g;
+is("@versions[-2500 .. -1]", join(' ', 1 .. 2500), 'notify: in order, each once');
 sql("SELECT asynx.publish('a', 1)");
 sql("NOTIFY asynx_wake, 'quick'; NOTIFY asynx_wake");
 is(sql('SELECT asynx.wait_for()'), 't', 'NOTIFY asynx_wake makes workers look');
@@ -205,6 +215,43 @@ sql("SELECT FROM asynx.write('h', 'heard', '[1, 2]')");
 is(finish_sessions($listening, $waiting), 0, 'listen: both have ended');
 is($listening->{stdout}, "1|[1]\n2|[1, 2]\n", 'listen: the events with their states');
 is($waiting->{stdout}, "1\n", 'subscribe_wait: the first of them');
+
+# Paused while its worker is in the middle of a task, a subscription keeps its place, however far the
+# feed goes on meanwhile.
+my $others = "SELECT asynx.append_many((SELECT jsonb_agg(jsonb_build_object('aggregate_id', 'others', 'version', "
+  . "(SELECT count(*) FROM asynx.events WHERE aggregate_id = 'others') + v, 'event_name', 'others', 'patch', '[]'::jsonb)) "
+  . "FROM generate_series(1, 12000) AS v))";
+sql("SELECT asynx.subscribe('kept', 'public.slow', 'kept')");
+$gate = shut_gate();
+sql("SELECT asynx.append('kept', v, 'kept', '[]') FROM generate_series(1, 4) AS v");
+wait_until($waits_at_gate, 'pause: the handler waits');
+wait_until("EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'asynx projection' AND query = 'kept' "
+	  . "AND clock_timestamp() - query_start > '0.1 s')", 'pause: longer than a batch may take');
+sql("SELECT asynx.pause('kept')");
+$gate->quit;
+wait_until("NOT EXISTS (SELECT FROM asynx.worker_status WHERE subscription = 'kept' AND state = 'running')",
+	'pause: the task ends');
+sql($others);
+sql("SELECT asynx.append('turn', 1, 'ev', '[]')");
+is(sql('SELECT asynx.wait_for()'), 't', 'pause: others go on');
+cmp_ok(sql("SELECT count(*) FROM seen WHERE aggregate_id = 'kept'"), '<', 4, 'pause: there is something left');
+sql("SELECT asynx.resume('kept')");
+is(sql("SELECT asynx.wait_for(subscription => 'kept')"), 't', 'pause: it goes on');
+is(sql("SELECT string_agg(version::text, ' ' ORDER BY n) FROM seen WHERE aggregate_id = 'kept'"),
+	'1 2 3 4', 'pause: and nothing is left out');
+
+# A forget that does not come to its end holds up the handlers, but not the bus.
+my $unended = $node->background_psql('postgres');
+$unended->query_safe('BEGIN');
+$unended->query_safe("SELECT asynx.forget('kept')");
+sql($others);
+sql("SELECT asynx.append('turn', 2, 'said', '[]')");
+my $last = sql('SELECT asynx.safe_position()');
+wait_until("position >= $last FROM asynx.feed_mark", 'forget: the bus goes on beside it');
+$unended->query_safe('ROLLBACK');
+$unended->quit;
+is(sql('SELECT asynx.wait_for()'), 't', 'forget: and the handlers after it');
+sql("SELECT asynx.unsubscribe('kept')");
 
 # Databases come, go, are copied and renamed; workers make room and come back.
 sub works_in
@@ -222,6 +269,20 @@ $node->safe_psql('postgres', 'CREATE DATABASE one');
 $node->safe_psql('one', "CREATE EXTENSION asynx; $handlers");
 $node->safe_psql('one', "SELECT asynx.subscribe('ev', 'public.quick', 'quick')");
 works_in('one', 'a new database');
+
+# Who may not do that to a database does not disturb it by trying.
+sql('CREATE ROLE stranger LOGIN CREATEDB');
+my $bus_of_one = "SELECT pid FROM pg_stat_activity WHERE datname = 'one' AND backend_type = 'asynx bus'";
+my $undisturbed = sql($bus_of_one);
+foreach my $statement ('DROP DATABASE one', 'ALTER DATABASE one RENAME TO mine', 'CREATE DATABASE mine TEMPLATE one',
+	'ALTER DATABASE one SET TABLESPACE pg_default')
+{
+	my ($status, $out, $error) = $node->psql('postgres', $statement, extra_params => [ '-U', 'stranger' ]);
+
+	like($error, qr/must be owner|permission denied/, "a stranger: $statement");
+}
+is(sql($bus_of_one), $undisturbed, 'a stranger: the bus stays');
+sql('DROP ROLE stranger');
 $node->safe_psql('postgres', 'CREATE DATABASE two TEMPLATE one');
 works_in('two', 'a copy');
 works_in('one', 'its original');

@@ -262,6 +262,12 @@ CREATE TABLE asynx.failures (
 COMMENT ON TABLE asynx.failures IS 'Events that a subscription could not handle.';
 CREATE INDEX failures_aggregate ON asynx.failures (aggregate_id);
 COMMENT ON INDEX asynx.failures_aggregate IS 'Finds what a forget must take along.';
+CREATE INDEX failures_line ON asynx.failures (subscription, aggregate_id, position)
+  WHERE state OPERATOR(pg_catalog.<>) 'dead';
+COMMENT ON INDEX asynx.failures_line IS 'Finds the events of an aggregate that wait for one another.';
+CREATE INDEX failures_due ON asynx.failures (subscription, next_at NULLS FIRST, position)
+  WHERE state OPERATOR(pg_catalog.=) ANY ('{requested,retrying}');
+COMMENT ON INDEX asynx.failures_due IS 'Finds what is to be tried again, and when.';
 
 CREATE TABLE asynx.tombstones (
   position       bigint PRIMARY KEY,
