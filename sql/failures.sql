@@ -179,6 +179,9 @@ CREATE FUNCTION failures_app.swallow(e asynx.event) RETURNS void LANGUAGE plpgsq
 $$ BEGIN PERFORM pg_sleep(3600); EXCEPTION WHEN query_canceled THEN INSERT INTO failures_app.seen (who) VALUES ('swallowed'); END $$;
 CREATE FUNCTION failures_app.spin(e asynx.event[]) RETURNS void LANGUAGE plpgsql AS $$ BEGIN LOOP END LOOP; END $$;
 SELECT asynx.on_timeout('failures_app.late');
+-- So is a hook.
+CREATE FUNCTION failures_app.hang(e asynx.event, timeout interval) RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(3600)';
+SELECT asynx.on_timeout('failures_app.hang');
 SELECT asynx.subscribe('failures.put', 'failures_app.sleep', 'failures_sleep', 'failures_app.second', timeout => '30 ms'),
   asynx.subscribe('failures.put', 'failures_app.swallow', 'failures_swallow', timeout => '30 ms'),
   asynx.subscribe('failures.put', 'failures_app.spin', 'failures_spin', timeout => '30 ms'),

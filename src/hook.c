@@ -156,14 +156,14 @@ asynx_hooks_set_event(AsynxCall *call, AsynxForm form, const AsynxEnvelope *enve
 	call->args[0].isnull = false;
 }
 
-/* Runs a hook whose failure is only told. */
+/* Runs a hook whose failure is only told; it may take so many milliseconds, 0 for any time. */
 static void
-Tell(const AsynxSubscription *hook, AsynxCall *call)
+Tell(const AsynxSubscription *hook, int64 timeout, AsynxCall *call)
 {
 	ErrorData  *error;
 
 	call->function = &hook->handler.function;
-	call->timeout = hook->milliseconds;
+	call->timeout = timeout;
 	error = asynx_handler_attempt(call);
 	if (error != NULL)
 		ereport(WARNING,
@@ -186,7 +186,7 @@ TellOfError(AsynxMode kind, const AsynxSubscription *subscription, const AsynxEn
 
 		asynx_hooks_set_event(&call, ASYNX_TAKES_ERROR, envelope);
 		call.args[1].value = JsonbPGetDatum(ErrorObject(subscription->name, error));
-		Tell(lfirst(cell), &call);
+		Tell(lfirst(cell), subscription->milliseconds, &call);
 	}
 }
 
@@ -219,7 +219,7 @@ asynx_hooks_tell_timeout(const AsynxSubscription *subscription, const AsynxEnvel
 
 		asynx_hooks_set_event(&call, ASYNX_TAKES_TIMEOUT, envelope);
 		call.args[1].value = IntervalPGetDatum(subscription->timeout);
-		Tell(lfirst(cell), &call);
+		Tell(lfirst(cell), subscription->milliseconds, &call);
 	}
 }
 
@@ -240,7 +240,7 @@ asynx_hooks_tell_corruption(const text *aggregate_id, const ErrorData *error)
 			},
 		};
 
-		Tell(lfirst(cell), &call);
+		Tell(lfirst(cell), 0, &call);
 	}
 }
 
