@@ -176,6 +176,9 @@ static int64 TurnTime = TURN_TIME;
 /* Have the workers been told that work waits for one of them? */
 static bool Lacking = false;
 
+/* Has somebody called it by a notification? */
+static bool Called = false;
+
 /* After how many milliseconds there is something to relay; -1 for nothing. */
 static long RelayAgain = -1;
 
@@ -655,6 +658,7 @@ Hear(const char *payload)
 	HASH_SEQ_STATUS status;
 	Partition  *partition;
 
+	Called = true;
 	hash_seq_init(&status, Partitions);
 	while ((partition = hash_seq_search(&status)) != NULL)
 	{
@@ -730,6 +734,12 @@ Turn(void *arg)
 		*sleep = Min(*sleep, RelayAgain);
 	if (Marked < Seen)
 		*sleep = Min(*sleep, MARK_INTERVAL);
+
+	/* the latch that told it may have been reset meanwhile */
+	Called = false;
+	asynx_ear_drain(Hear);
+	if (Called)
+		*sleep = 0;
 }
 
 /* Waits until there is time for one more turn. */
@@ -785,7 +795,7 @@ asynx_bus_main(Datum arg)
 		asynx_slots_bus_sleeps();
 		if (!asynx_worker_try(Turn, &sleep))
 			sleep = 1000;
-		else if (asynx_slots_bus_woken() || asynx_ear_has_news())
+		else if (asynx_slots_bus_woken())
 			sleep = 0;
 		asynx_worker_sleep(sleep, asynx_wait_event(&wait_event, "AsynxBusMain"));
 	}

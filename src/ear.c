@@ -87,13 +87,6 @@ asynx_ear_listen(const char *channel)
 	Async_Listen(channel);
 }
 
-/* Is there anything that was not handed out yet? */
-bool
-asynx_ear_has_news(void)
-{
-	return notifyInterruptPending;
-}
-
 /* Hands what has come to the function; runs outside of transactions. */
 void
 asynx_ear_drain(AsynxEarFunction heard)

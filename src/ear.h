@@ -9,7 +9,6 @@
 typedef void (*AsynxEarFunction) (const char *payload);
 
 extern void asynx_ear_listen(const char *channel);
-extern bool asynx_ear_has_news(void);
 extern void asynx_ear_drain(AsynxEarFunction heard);
 
 #endif							/* ASYNX_EAR_H */

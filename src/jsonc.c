@@ -49,6 +49,19 @@ asynx_jsonc_out_of_memory(void)
 			 errdetail("The tree of a JSON document could not be extended.")));
 }
 
+/*
+ * Frees a node and what is below it.  A container must not have user data then: json-c 0.19
+ * keeps the way back to a container's parent there, and would go on from the first one by
+ * what it finds.
+ */
+void
+asynx_jsonc_free(AsynxNode *node)
+{
+	if (json_object_is_type(node, json_type_object) || json_object_is_type(node, json_type_array))
+		json_object_set_userdata(node, NULL, NULL);
+	json_object_put(node);
+}
+
 /* Another reference to the node of a boolean, NULL if there is no memory. */
 static AsynxNode *
 share_boolean(bool value)

@@ -27,6 +27,8 @@ typedef struct lh_entry AsynxEntry;
 
 extern void asynx_jsonc_out_of_memory(void);
 
+extern void asynx_jsonc_free(AsynxNode *node);
+
 /* False from any of these: there is no memory, and what it was given is the caller's. */
 extern bool asynx_jsonc_leaf(const AsynxValue *value, AsynxNode **leaf);
 extern bool asynx_jsonc_add_leaf(AsynxNode *object, const char *name, const AsynxValue *value);

@@ -33,7 +33,7 @@ asynx_node_leaf(const AsynxValue *value)
 void
 asynx_node_free(AsynxNode *node)
 {
-	json_object_put(node);
+	asynx_jsonc_free(node);
 }
 
 /* Is the node a container whose children are nodes? */
@@ -66,7 +66,7 @@ expand(AsynxNode **slot, const AsynxValue *value, const AsynxKeeper *keeper)
 
 	if (expanded == NULL)
 		asynx_jsonc_out_of_memory();
-	json_object_put(*slot);
+	asynx_jsonc_free(*slot);
 	*slot = expanded;
 }
 

@@ -184,7 +184,7 @@ fold_back(const AsynxWriter *writer, uint32 start, AsynxNode **slot, const Asynx
 		value.tag = ASYNX_OBJECT;
 	if (!asynx_jsonc_leaf(&value, &leaf))
 		asynx_jsonc_out_of_memory();
-	json_object_put(*slot);
+	asynx_jsonc_free(*slot);
 	*slot = leaf;
 }
 

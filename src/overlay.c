@@ -475,6 +475,6 @@ asynx_overlay_settle(AsynxNode **slot, const AsynxKeeper *keeper)
 	merged = asynx_jsonc_is_object(*slot) ? merge_object(*slot, keeper) : merge_array(*slot);
 	if (merged == NULL)
 		asynx_jsonc_out_of_memory();
-	json_object_put(*slot);
+	asynx_jsonc_free(*slot);
 	*slot = merged;
 }
