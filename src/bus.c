@@ -232,8 +232,8 @@ AddPartition(TupleTableSlot *slot, void *arg)
 	}
 	else if (partition->running)
 	{
-		/* who moved it, the worker or somebody else, is not to be seen yet */
-		partition->again = true;
+		/* what the worker does, and whom it lets wait, is not to be seen yet */
+		partition->again = partition->release = true;
 	}
 	else if (position != partition->checkpoint)
 	{

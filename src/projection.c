@@ -409,7 +409,10 @@ ReadAgain(const text *aggregate_id, int64 version, int64 position, AsynxStoredEv
 	return found;
 }
 
-/* Gives up an event at which the server, or the worker, has died too often. */
+/*
+ * Gives up an event at which the server, or the worker, has died too often; true if the
+ * subscription is to stop.
+ */
 static bool
 GiveUp(Batch *batch, const AsynxStoredEvent *event, int attempts)
 {
@@ -418,8 +421,14 @@ GiveUp(Batch *batch, const AsynxStoredEvent *event, int attempts)
 		.message = "the worker died while the event was handled",
 	};
 
-	return asynx_failures_record(batch->subscription, event,
-								 Max(attempts, batch->subscription->max_attempts), &error);
+	if (!asynx_failures_record(batch->subscription, event,
+							   Max(attempts, batch->subscription->max_attempts), &error))
+		return false;
+
+	asynx_subscription_stop(batch->subscription->name,
+							psprintf("position %lld: %s", (long long) event->position,
+									 error.message));
+	return true;
 }
 
 /*

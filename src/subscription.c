@@ -328,6 +328,9 @@ ReadKnown(Known *known)
 	known->context = AllocSetContextCreate(CurrentMemoryContext, "asynx subscriptions",
 										   ALLOCSET_SMALL_SIZES);
 	known->table = get_relname_relid("subscriptions", get_namespace_oid(ASYNX_SCHEMA, false));
+
+	/* so that a change that comes while the first list is read is noticed */
+	Current.table = known->table;
 	known->exact = MakeTable(known, "asynx exact names", sizeof(ExactName));
 	known->own = MakeTable(known, "asynx subscriptions", sizeof(OwnName));
 	known->names = MakeTable(known, "asynx event names", sizeof(KnownName));
