@@ -169,6 +169,7 @@ SELECT asynx.alter_subscription('failures_retry', max_attempts => 0);
 SELECT asynx.alter_subscription('failures_retry', on_failure => 'explode');
 SELECT asynx.alter_subscription('failures_retry', timeout => '0');
 SELECT asynx.alter_subscription('failures_retry', retry_delay => '-1 s');
+SELECT asynx.alter_subscription('failures_retry', retry_delay => '300000 years');
 SELECT asynx.alter_subscription('nothing');
 SELECT asynx.unsubscribe('failures_retry');
 
@@ -200,6 +201,38 @@ SELECT failures_app.put('failures-9');
 CALL failures_app.settle();
 SELECT * FROM failures_app.failures();
 SELECT asynx.unsubscribe('failures_missing');
+
+-- A role that is missing stops the subscription: nobody else runs the handler. It goes on where it was.
+TRUNCATE failures_app.seen;
+CREATE ROLE regress_failures_owner;
+CREATE FUNCTION failures_app.owned(e asynx.stored_event) RETURNS void LANGUAGE sql AS
+$$ INSERT INTO failures_app.seen (who, aggregate_id, version) VALUES (current_user, e.aggregate_id, e.version) $$;
+ALTER FUNCTION failures_app.owned OWNER TO regress_failures_owner;
+GRANT USAGE ON SCHEMA failures_app TO regress_failures_owner;
+GRANT INSERT ON failures_app.seen TO regress_failures_owner;
+GRANT USAGE ON SEQUENCE failures_app.seen_n_seq TO regress_failures_owner;
+SELECT asynx.subscribe('failures.put', 'failures_app.owned', 'failures_owned');
+ALTER ROLE regress_failures_owner RENAME TO regress_failures_renamed;
+SELECT failures_app.put('failures-9', 'failures-9');
+CALL failures_app.settle();
+SELECT state, state_reason FROM asynx.subscription_status WHERE name = 'failures_owned';
+SELECT * FROM failures_app.failures();
+ALTER ROLE regress_failures_renamed RENAME TO regress_failures_owner;
+SELECT asynx.resume('failures_owned');
+CALL failures_app.settle();
+SELECT who, aggregate_id, version FROM failures_app.seen ORDER BY n;
+SELECT asynx.unsubscribe('failures_owned');
+DROP OWNED BY regress_failures_owner;
+DROP ROLE regress_failures_owner;
+
+-- What an inline subscription could not handle can be discarded; no worker could handle it again.
+CREATE FUNCTION failures_app.refuse(e asynx.stored_event) RETURNS void LANGUAGE plpgsql AS $$ BEGIN RAISE 'not this one'; END $$;
+SELECT asynx.subscribe('failures.inline', 'failures_app.refuse', 'failures_inline', mode => 'inline', on_failure => 'continue');
+SELECT version FROM asynx.write('failures-11', 'failures.inline', '1');
+SELECT * FROM failures_app.failures();
+SELECT asynx.retry('failures_inline', position) FROM asynx.failures WHERE subscription = 'failures_inline';
+SELECT asynx.discard('failures_inline', position) FROM asynx.failures WHERE subscription = 'failures_inline';
+SELECT asynx.unsubscribe('failures_inline');
 
 -- No document is in a failure's message unless the handler put it there.
 SELECT version FROM asynx.append('failures-10', 1, 'failures.put', '[{"op": "add", "path": "/a/b", "value": "s3cret"}]');

@@ -27,7 +27,8 @@ CALL asynx.shutdown();
 
 -- append() is how stores are filled, also while handlers rest; resume() has them go on.
 SELECT version FROM asynx.append('lifecycle-1', 2, 'lifecycle.put', '[]');
-SELECT count(*) FROM lifecycle_app.seen;
+CALL asynx.shutdown();
+SELECT asynx.lifecycle_state(), count(*) FROM lifecycle_app.seen;
 SELECT asynx.resume();
 SELECT asynx.wait_for(timeout => '5 min');
 SELECT aggregate_id, version FROM lifecycle_app.seen ORDER BY version;
@@ -49,7 +50,8 @@ SELECT asynx.lifecycle_state();
 SELECT version FROM asynx.append('lifecycle-1', 4, 'lifecycle.put', '[]');
 NOTIFY asynx_wake;
 SELECT asynx.wait_for(timeout => '0.05 s');
-SELECT count(*) FROM lifecycle_app.seen;
+CALL asynx.shutdown();
+SELECT asynx.lifecycle_state(), count(*) FROM lifecycle_app.seen;
 SELECT asynx.resume();
 SELECT asynx.wait_for(timeout => '5 min');
 SELECT count(*) FROM lifecycle_app.seen;

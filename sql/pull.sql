@@ -55,7 +55,15 @@ SELECT count(*) FROM asynx.fetch('pull');
 SELECT asynx.rebuild('pull', :second);
 SELECT version FROM asynx.fetch('pull', 2);
 
+-- Where nothing is wanted there is nothing to acknowledge: it is not looked at again.
+SELECT asynx.subscribe('pull.never', mode => 'pull', name => 'pull_rare', start_at => 0);
+SELECT count(*) FROM asynx.fetch('pull_rare');
+SELECT position >= :second AS moved FROM asynx.subscription_status WHERE name = 'pull_rare';
+SELECT asynx.unsubscribe('pull_rare');
+
 -- What is refused.
+SELECT asynx.alter_subscription('pull', timeout => '1 s');
+SELECT asynx.alter_subscription('pull', max_attempts => 2);
 SELECT asynx.fetch('nothing');
 SELECT asynx.ack('nothing', 1);
 SELECT asynx.fetch(NULL);

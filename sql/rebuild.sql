@@ -42,6 +42,15 @@ SELECT asynx.pause('rebuild');
 SELECT asynx.rebuild('rebuild');
 SELECT done, total > 2900 AS total FROM asynx.progress WHERE subscription = 'rebuild';
 
+-- The next subscription of the name has nothing to do with it.
+SELECT asynx.unsubscribe('rebuild');
+SELECT asynx.subscribe('rebuild.put', 'rebuild_app.put', 'rebuild', partitions => 2);
+SELECT count(*) FROM asynx.progress WHERE subscription = 'rebuild';
+
+-- What is refused: there is none of the name, or none that could be.
+SELECT asynx.subscribe('rebuild.none', 'rebuild_app.put', 'rebuild_inline', mode => 'inline');
+SELECT asynx.rebuild('rebuild_inline');
+SELECT asynx.unsubscribe('rebuild_inline');
 SELECT asynx.rebuild('nothing');
 SELECT asynx.rebuild(NULL);
 SELECT asynx.rebuild('rebuild', -1);

@@ -366,8 +366,6 @@ LookAtEvents(int64 safe)
 	if (Seen >= safe)
 		return;
 
-	/* some may wait for events, and not for handlers */
-	ConditionVariableBroadcast(asynx_slots_progress());
 	PushActiveSnapshot(GetLatestSnapshot());
 	asynx_feed_scan(Seen, safe, NoteEvent, &left);
 	PopActiveSnapshot();
@@ -625,6 +623,18 @@ StartWorkers(void)
 	}
 }
 
+/* Wakes those who wait for events, and not for handlers. */
+static void
+Announce(int64 safe)
+{
+	static int64 announced = -1;
+
+	if (safe == announced)
+		return;
+	announced = safe;
+	ConditionVariableBroadcast(asynx_slots_progress());
+}
+
 /* What needs a transaction. */
 static void
 LookIntoDatabase(void)
@@ -637,6 +647,7 @@ LookIntoDatabase(void)
 	asynx_query_begin(&scope);
 	safe = asynx_feed_safe_position();
 	WriteMark(safe);
+	Announce(safe);
 	Running = asynx_lifecycle_runs();
 	if (Running)
 	{

@@ -59,6 +59,15 @@ static AsynxQuery MoveCheckpoint = {
 	.argtypes = {TEXTOID, INT4OID, INT8OID},
 };
 
+/* Is the position one that a rebuild has yet to pass? */
+static AsynxQuery SelectRebuild = {
+	.sql = ASYNX_SQL("SELECT r.goal FROM asynx.rebuilds r "
+					 "WHERE r.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND r.goal OPERATOR(pg_catalog.>) $2"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
+};
+
 /* Is there anything that is not dead? */
 static AsynxQuery SelectAny = {
 	.sql = ASYNX_SQL("SELECT f.position FROM asynx.failures f "
@@ -85,7 +94,7 @@ static AsynxQuery SelectLine = {
  * is in its way.
  */
 static AsynxQuery SelectDue = {
-	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, "
+	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, f.begun, "
 					 " f.state OPERATOR(pg_catalog.=) 'requested', f.next_at "
 					 "FROM asynx.failures f "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
@@ -115,7 +124,8 @@ static AsynxQuery LockDue = {
 };
 
 static AsynxQuery SelectBegun = {
-	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, false "
+	.sql = ASYNX_SQL("SELECT f.position, f.aggregate_id, f.version, f.attempts, f.begun, "
+					 " false "
 					 "FROM asynx.failures f "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
 					 "AND f.state OPERATOR(pg_catalog.=) ANY ('{requested,retrying}') "
@@ -186,12 +196,20 @@ static AsynxQuery DeleteFailure = {
 
 static AsynxQuery InsertBegun = {
 	.sql = ASYNX_SQL("INSERT INTO asynx.failures AS f "
-					 "(subscription, position, aggregate_id, version, state, attempts) "
-					 "VALUES ($1, $2, $3, $4, 'retrying', 1) "
+					 "(subscription, position, aggregate_id, version, state, attempts, begun) "
+					 "VALUES ($1, $2, $3, $4, 'retrying', 1, 1) "
 					 "ON CONFLICT (subscription, position) DO UPDATE "
-					 "SET attempts = f.attempts OPERATOR(pg_catalog.+) 1"),
+					 "SET begun = f.begun OPERATOR(pg_catalog.+) 1"),
 	.nargs = 4,
 	.argtypes = {TEXTOID, INT8OID, TEXTOID, INT8OID},
+};
+
+static AsynxQuery BeginAgain = {
+	.sql = ASYNX_SQL("UPDATE asynx.failures f SET begun = f.begun OPERATOR(pg_catalog.+) 1 "
+					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
+					 "AND f.position OPERATOR(pg_catalog.=) $2"),
+	.nargs = 2,
+	.argtypes = {TEXTOID, INT8OID},
 };
 
 static AsynxQuery InsertWaiting = {
@@ -199,7 +217,7 @@ static AsynxQuery InsertWaiting = {
 					 "(subscription, position, aggregate_id, version, state, attempts) "
 					 "VALUES ($1, $2, $3, $4, 'parked', 0) "
 					 "ON CONFLICT (subscription, position) DO UPDATE "
-					 "SET state = excluded.state, attempts = 0"),
+					 "SET state = excluded.state, attempts = 0, begun = 0"),
 	.nargs = 4,
 	.argtypes = {TEXTOID, INT8OID, TEXTOID, INT8OID},
 };
@@ -210,7 +228,7 @@ static AsynxQuery UpsertFailure = {
 					 " sqlstate, message, failed_at) "
 					 "VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.clock_timestamp()) "
 					 "ON CONFLICT (subscription, position) DO UPDATE SET "
-					 " state = excluded.state, attempts = excluded.attempts, "
+					 " state = excluded.state, attempts = excluded.attempts, begun = 0, "
 					 " next_at = excluded.next_at, sqlstate = excluded.sqlstate, "
 					 " message = excluded.message, failed_at = excluded.failed_at"),
 	.nargs = 9,
@@ -282,6 +300,17 @@ asynx_checkpoint_move(const AsynxPartition *partition, int64 position)
 	(void) asynx_query_write(&MoveCheckpoint, values, NULL, NULL, NULL);
 }
 
+/* Has a rebuild, whose progress somebody may watch, to pass the position yet? */
+bool
+asynx_checkpoint_in_rebuild(const AsynxPartition *partition, int64 position)
+{
+	Datum		values[] = {
+		CStringGetTextDatum(partition->subscription), Int64GetDatum(position)
+	};
+
+	return asynx_query_read(&SelectRebuild, values, NULL, NULL, NULL) > 0;
+}
+
 /* Has the subscription anything that waits, or is to be tried again? */
 bool
 asynx_failures_any(const char *subscription)
@@ -338,7 +367,8 @@ ReadFailure(TupleTableSlot *slot)
 	failure->aggregate_id = DatumGetTextPCopy(slot_getattr(slot, 2, &isnull));
 	failure->version = DatumGetInt64(slot_getattr(slot, 3, &isnull));
 	failure->attempts = DatumGetInt32(slot_getattr(slot, 4, &isnull));
-	failure->requested = DatumGetBool(slot_getattr(slot, 5, &isnull));
+	failure->begun = DatumGetInt32(slot_getattr(slot, 5, &isnull));
+	failure->requested = DatumGetBool(slot_getattr(slot, 6, &isnull));
 	return failure;
 }
 
@@ -348,7 +378,7 @@ AddDue(TupleTableSlot *slot, void *arg)
 {
 	Failures   *failures = (Failures *) arg;
 	bool		isnull;
-	Datum		next = slot_getattr(slot, 6, &isnull);
+	Datum		next = slot_getattr(slot, 7, &isnull);
 	text	   *id;
 
 	if (!isnull && DatumGetTimestampTz(next) > failures->now)
@@ -441,6 +471,15 @@ void
 asynx_failures_begin(const char *subscription, const AsynxStoredEvent *event)
 {
 	Note(&InsertBegun, subscription, event);
+}
+
+/* The same for one that has failed before, if it is still there. */
+void
+asynx_failures_begin_again(const char *subscription, int64 position)
+{
+	Datum		values[] = {CStringGetTextDatum(subscription), Int64GetDatum(position)};
+
+	(void) asynx_query_write(&BeginAgain, values, NULL, NULL, NULL);
 }
 
 /* Notes that an event waits for earlier ones of its aggregate. */

@@ -16,12 +16,14 @@ typedef struct AsynxFailure
 	text	   *aggregate_id;
 	int64		version;
 	int			attempts;
+	int			begun;			/* how many attempts have not ended */
 	bool		requested;		/* did somebody ask for it? */
 } AsynxFailure;
 
 /* These run within a query scope; the first keeps the partition to the end of the transaction. */
 extern bool asynx_checkpoint_lock(const AsynxPartition *partition, int64 *position);
 extern void asynx_checkpoint_move(const AsynxPartition *partition, int64 position);
+extern bool asynx_checkpoint_in_rebuild(const AsynxPartition *partition, int64 position);
 extern int	asynx_partition_of(const text *aggregate_id, int partitions);
 
 /* Whose later events have to wait; the next of a line, or of all, waits no more. */
@@ -37,6 +39,7 @@ extern List *asynx_failures_due(const AsynxPartition *partition, int partitions,
 
 extern void asynx_failures_forget(const char *subscription, int64 position);
 extern void asynx_failures_begin(const char *subscription, const AsynxStoredEvent *event);
+extern void asynx_failures_begin_again(const char *subscription, int64 position);
 extern bool asynx_failures_lock_due(const char *subscription, int64 position);
 extern List *asynx_failures_begun(const char *subscription);
 extern void asynx_failures_wait(const char *subscription, const AsynxStoredEvent *event);

@@ -7,8 +7,10 @@
  *	  fails too, the hooks are told again, and the error is the result.
  *
  * 2. A serialization failure, a deadlock or a lock that was not available says that
- *	  the transaction should be repeated.  Where it can be, that is the result at
- *	  once.  A cancel or the end of the session is never the handler's.
+ *	  the transaction should be repeated, and a command that was refused by a store
+ *	  that has been shut down, that it should when the store runs again.  Where it
+ *	  can be, that is the result at once.  A cancel or the end of the session is never
+ *	  the handler's.
  *
  * 3. Handlers that want states get them from whoever knows them, or from a fold,
  *	  which goes on from where the one before ended (states.c).  A fold that fails is
@@ -17,6 +19,7 @@
 #include "asynx.h"
 
 #include "deliver.h"
+#include "errors.h"
 #include "hook.h"
 #include "query.h"
 #include "replay.h"
@@ -81,7 +84,8 @@ bool
 asynx_deliver_asks_for_repetition(const ErrorData *error)
 {
 	return ERRCODE_TO_CATEGORY(error->sqlerrcode) == ERRCODE_TRANSACTION_ROLLBACK ||
-		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE;
+		error->sqlerrcode == ERRCODE_LOCK_NOT_AVAILABLE ||
+		error->sqlerrcode == ERRCODE_ASYNX_SHUTTING_DOWN;
 }
 
 /* Error filter: what a fold raises, but for an interruption. */

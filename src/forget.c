@@ -186,16 +186,17 @@ ForgetAggregate(const text *aggregate_id)
 {
 	Forget		forget = {.aggregate_id = aggregate_id};
 	Datum		values[] = {PointerGetDatum(aggregate_id)};
-	int64		head = asynx_erase_begin(aggregate_id, &InsertForgetting, GetEvent,
-										 &forget.event);
+	int64		head;
 
+	/* before the position is drawn: from then on the feed waits for this transaction */
+	(void) asynx_query_write(&LockCheckpoints, values, NULL, NULL, NULL);
+	head = asynx_erase_begin(aggregate_id, &InsertForgetting, GetEvent, &forget.event);
 	if (head == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_ASYNX_VALIDATION_FAILED),
 				 errmsg("aggregate \"%s\" does not exist", text_to_cstring(aggregate_id)),
 				 errdetail("There is nothing to forget.")));
 
-	(void) asynx_query_write(&LockCheckpoints, values, NULL, NULL, NULL);
 	(void) asynx_query_write(&DeleteFailures, values, NULL, NULL, NULL);
 	TellAlone(&forget);
 	Bury(&forget.event);

@@ -10,7 +10,8 @@
  * 2. shutdown() commits the state "draining", in which new commands are refused but
  *	  for those of handlers, waits until those under way have ended and the handlers
  *	  have handled what there is, and
- *	  commits "stopped".  If time is up before, it raises an error and the store stays
+ *	  commits "stopped".  Handlers of events that came meanwhile are waited for too;
+ *	  none begins any more.  If time is up before, it raises an error and the store stays
  *	  draining; calling it again goes on.  Only one session at a time waits.  Both
  *	  states survive a restart, until resume().
  *
@@ -61,7 +62,41 @@ static AsynxQuery UpsertState = {
 	.argtypes = {TEXTOID},
 };
 
-/* What this session knows: are commands refused? */
+/* "draining" ends, unless somebody let the store run again. */
+static AsynxQuery FinishDraining = {
+	.sql = ASYNX_SQL("UPDATE asynx.lifecycle l "
+					 "SET state = 'stopped', changed_at = pg_catalog.clock_timestamp() "
+					 "WHERE l.state OPERATOR(pg_catalog.=) 'draining'"),
+	.nargs = 0,
+};
+
+/*
+ * Who writes events now: their virtual transactions.  Who analyzes or vacuums the table
+ * holds another lock.
+ */
+static AsynxQuery SelectWriters = {
+	.sql = ASYNX_SQL("SELECT l.virtualtransaction FROM pg_catalog.pg_locks l "
+					 "WHERE l.locktype OPERATOR(pg_catalog.=) 'relation' "
+					 "AND l.relation OPERATOR(pg_catalog.=) $1 "
+					 "AND l.database OPERATOR(pg_catalog.=) $2 "
+					 "AND l.mode OPERATOR(pg_catalog.=) 'RowExclusiveLock' AND l.granted "
+					 "AND l.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid()"),
+	.nargs = 2,
+	.argtypes = {OIDOID, OIDOID},
+};
+
+/* The process of a virtual transaction that has not ended. */
+static AsynxQuery SelectProcess = {
+	.sql = ASYNX_SQL("SELECT l.pid::bigint FROM pg_catalog.pg_locks l "
+					 "WHERE l.locktype OPERATOR(pg_catalog.=) 'virtualxid' "
+					 "AND l.virtualxid OPERATOR(pg_catalog.=) $1 "
+					 "AND l.mode OPERATOR(pg_catalog.=) 'ExclusiveLock'"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+/* What this session knows: has the store been shut down, and are commands refused? */
+static bool Stopped = false;
 static bool Closed = false;
 static Oid	Table = InvalidOid;
 static uint64 Changes = 1;
@@ -137,9 +172,17 @@ Refresh(void)
 	changes = Changes;
 	Table = get_relname_relid("lifecycle", get_namespace_oid(ASYNX_SCHEMA, false));
 	state = ReadState();
-	Closed = asynx_text_is(state, "stopped") ||
-		(asynx_text_is(state, "draining") && MyBgworkerEntry == NULL);
+	Stopped = asynx_text_is(state, "stopped");
+	Closed = Stopped || (asynx_text_is(state, "draining") && MyBgworkerEntry == NULL);
 	ChangesSeen = changes;
+}
+
+/* Has the store been shut down? */
+bool
+asynx_lifecycle_is_stopped(void)
+{
+	Refresh();
+	return Stopped;
 }
 
 /* Raises shutting_down if the store takes no commands any more. */
@@ -178,24 +221,36 @@ LockShutdown(void)
 				 errmsg("another session shuts the store down already")));
 }
 
-/* Waits for those who write events now, perhaps as commands that were sent before. */
+/* Row function of SelectWriters. */
 static bool
-AwaitWriters(TimestampTz until)
+AddWriter(TupleTableSlot *slot, void *arg)
 {
-	const VirtualTransactionId *writer;
-	LOCKTAG		tag;
+	List	  **writers = (List **) arg;
+	bool		isnull;
 
-	SET_LOCKTAG_RELATION(tag, MyDatabaseId, asynx_query_event_table());
-	for (writer = GetLockConflicts(&tag, ShareLock, NULL); VirtualTransactionIdIsValid(*writer);
-		 writer++)
-	{
-		while (!VirtualXactLock(*writer, false))
-		{
-			if (!asynx_wait_sleep(until))
-				return false;
-		}
-	}
+	*writers = lappend(*writers, DatumGetTextPCopy(slot_getattr(slot, 1, &isnull)));
 	return true;
+}
+
+/* Row function of SelectProcess. */
+static bool
+GetProcess(TupleTableSlot *slot, void *arg)
+{
+	(void) asynx_query_get_int64(slot, arg);
+	return true;
+}
+
+/* The process of a transaction; 0 if it has ended. */
+static int64
+ProcessOf(const text *transaction)
+{
+	Datum		values[] = {PointerGetDatum(transaction)};
+	int64		process = 0;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) asynx_query_read(&SelectProcess, values, NULL, GetProcess, &process);
+	PopActiveSnapshot();
+	return process;
 }
 
 /* Adds a worker that is at work to the description of what is. */
@@ -209,19 +264,92 @@ DescribeWorker(const AsynxWorkerStatus *status, void *arg)
 						 status->task.partition.subscription);
 }
 
-/* Raises shutting_down: what has to end first has not. */
+/* Raises shutting_down: what has to end first has not; the writer's process may be 0. */
 pg_noreturn static void
-RefuseToStop(void)
+RefuseToStop(const char *state, int64 writer)
 {
 	StringInfoData description;
 
 	initStringInfo(&description);
+	if (writer != 0)
+		appendStringInfo(&description, "  Process %d has written events and not ended its "
+						 "transaction.", (int) writer);
 	asynx_slots_each(DescribeWorker, &description);
 	ereport(ERROR,
 			(errcode(ERRCODE_ASYNX_SHUTTING_DOWN),
 			 errmsg("commands or handlers are still at work"),
-			 errdetail("The store stays draining.%s", description.data),
+			 errdetail("The store %s.%s", state, description.data),
 			 errhint("Call asynx.shutdown() again, or asynx.resume().")));
+}
+
+/* Waits for those who write events now, perhaps as commands that were sent before. */
+static void
+AwaitWriters(TimestampTz until)
+{
+	Datum		values[] = {
+		ObjectIdGetDatum(asynx_query_event_table()), ObjectIdGetDatum(MyDatabaseId)
+	};
+	List	   *writers = NIL;
+	const ListCell *cell;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) asynx_query_read(&SelectWriters, values, NULL, AddWriter, &writers);
+	PopActiveSnapshot();
+
+	foreach(cell, writers)
+	{
+		int64		process;
+
+		while ((process = ProcessOf(lfirst(cell))) != 0)
+		{
+			if (!asynx_wait_moment(until))
+				RefuseToStop("stays draining", process);
+		}
+	}
+}
+
+/* Commits "draining", and "stopped" when there is nothing left to do. */
+static void
+Drain(AsynxQueryScope *scope, TimestampTz until)
+{
+	SetState("draining");
+	asynx_query_commit(scope);
+
+	LockShutdown();
+	AwaitWriters(until);
+	if (!asynx_wait_handled(NULL, asynx_feed_safe_position(), until))
+		RefuseToStop("stays draining", 0);
+	if (asynx_query_write(&FinishDraining, NULL, NULL, NULL, NULL) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the store was not shut down"),
+				 errdetail("Somebody has called asynx.resume() meanwhile.")));
+	asynx_slots_wake_bus_at_commit();
+}
+
+/* Counts the workers of this database that are at work. */
+static void
+CountBusy(const AsynxWorkerStatus *status, void *arg)
+{
+	if (status->database == MyDatabaseId && status->busy)
+		++*(int *) arg;
+}
+
+/* Waits for handlers that began before the store was stopped. */
+static void
+AwaitHandlers(TimestampTz until)
+{
+	int			busy;
+
+	for (;;)
+	{
+		busy = 0;
+		asynx_slots_each(CountBusy, &busy);
+		if (busy == 0)
+			return;
+		if (!asynx_wait_moment(until))
+			RefuseToStop("is stopped", 0);
+	}
 }
 
 PG_FUNCTION_INFO_V1(asynx_lifecycle_state);
@@ -262,16 +390,19 @@ asynx_shutdown(PG_FUNCTION_ARGS)
 	TimestampTz until = asynx_wait_until(fcinfo, 0);
 	AsynxQueryScope scope;
 
+	const text *state;
+
 	asynx_query_begin_procedure(&scope, fcinfo, "asynx.shutdown");
 	LockShutdown();
-	SetState("draining");
-	asynx_query_commit(&scope);
+	state = ReadState();
 
-	LockShutdown();
-	if (!AwaitWriters(until) ||
-		!asynx_wait_handled(NULL, asynx_feed_safe_position(), until))
-		RefuseToStop();
-	SetState("stopped");
+	/* in a copy nothing has run, and nothing is to */
+	if (asynx_text_is(state, "dormant"))
+		SetState("stopped");
+	else if (!asynx_text_is(state, "stopped"))
+		Drain(&scope, until);
+	asynx_query_commit(&scope);
+	AwaitHandlers(until);
 	asynx_query_end(&scope);
 	PG_RETURN_VOID();
 }

@@ -7,6 +7,7 @@
 
 /* These run within a query scope; each check raises its error. */
 extern bool asynx_lifecycle_runs(void);
+extern bool asynx_lifecycle_is_stopped(void);
 extern void asynx_lifecycle_check_open(void);
 extern void asynx_lifecycle_check_bus(void);
 

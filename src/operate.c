@@ -40,10 +40,17 @@ static AsynxQuery AlterSubscription = {
 	.argtypes = {TEXTOID, INTERVALOID, INT4OID, INTERVALOID, TEXTOID},
 };
 
+static AsynxQuery SelectMode = {
+	.sql = ASYNX_SQL("SELECT s.mode FROM asynx.subscriptions s "
+					 "WHERE s.name OPERATOR(pg_catalog.=) $1"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
 /* What was given up, or waits to be asked for, is asked for; what waits behind it follows. */
 static AsynxQuery RequestFailure = {
 	.sql = ASYNX_SQL("UPDATE asynx.failures f SET state = 'requested', attempts = 0, "
-					 " next_at = NULL "
+					 " begun = 0, next_at = NULL "
 					 "WHERE f.subscription OPERATOR(pg_catalog.=) $1 "
 					 "AND f.position OPERATOR(pg_catalog.=) $2 "
 					 "AND (f.state OPERATOR(pg_catalog.<>) 'parked' "
@@ -132,6 +139,37 @@ GetText(TupleTableSlot *slot, void *arg)
 	return true;
 }
 
+/* The mode of a subscription; raises 22023 for one that does not exist. */
+static const text *
+ModeOf(const text *name)
+{
+	Datum		values[] = {PointerGetDatum(name)};
+	text	   *mode = NULL;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	(void) asynx_query_read(&SelectMode, values, NULL, GetText, &mode);
+	PopActiveSnapshot();
+	if (mode == NULL)
+		asynx_refuse_unknown_subscription(name);
+	return mode;
+}
+
+/* Raises 22023 unless workers handle the events of the subscription. */
+static void
+CheckRetries(const text *name)
+{
+	const text *mode = ModeOf(name);
+
+	if (asynx_text_is(mode, "async"))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("a subscription of mode \"%s\" cannot handle an event again",
+					text_to_cstring(mode)),
+			 errhint("asynx.publish_sync() hands an event to its subscriptions, and "
+					 "asynx.discard() removes a failure.")));
+}
+
 /*
  * Runs a statement about one failure, and releases who waits for it if it is gone;
  * raises 22023 if there is none.
@@ -150,9 +188,14 @@ ChangeFailure(FunctionCallInfo fcinfo, AsynxQuery *query)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("subscription \"%s\" has no failure at position %lld",
-						text_to_cstring(subscription), (long long) position)));
+						text_to_cstring(subscription), (long long) position),
+				 query == &RequestFailure ?
+				 errhint("An event that waits for an earlier one of its aggregate follows "
+						 "when that one has been handled or discarded.") : 0));
 	if (deleted != NULL)
 		asynx_failures_release(text_to_cstring(subscription), deleted);
+	else
+		CheckRetries(subscription);
 	asynx_announce_subscriptions();
 	asynx_query_end(&scope);
 }
@@ -209,10 +252,8 @@ asynx_alter_subscription(PG_FUNCTION_ARGS)
 		(void) asynx_arg_timeout(fcinfo, 1, "timeout");
 	if (!PG_ARGISNULL(2))
 		(void) asynx_arg_int(fcinfo, 2, "max_attempts", 1);
-	if (!PG_ARGISNULL(3) && asynx_milliseconds(PG_GETARG_INTERVAL_P(3)) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"retry_delay\" must not be negative")));
+	if (!PG_ARGISNULL(3))
+		asynx_subscription_check_delay(PG_GETARG_INTERVAL_P(3));
 	if (!PG_ARGISNULL(4))
 		asynx_subscription_check_policy(PG_GETARG_TEXT_PP(4), false);
 
@@ -224,10 +265,10 @@ asynx_alter_subscription(PG_FUNCTION_ARGS)
 	if (!PG_ARGISNULL(4))
 		asynx_subscription_check_policy(PG_GETARG_TEXT_PP(4),
 										asynx_text_is(mode, "inline"));
-	if (asynx_text_is(mode, "inline") && !PG_ARGISNULL(2) && PG_GETARG_INT32(2) != 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("a subscription of mode \"inline\" cannot have \"max_attempts\"")));
+	if (!asynx_text_is(mode, "async") && !PG_ARGISNULL(2) && PG_GETARG_INT32(2) != 1)
+		asynx_subscription_refuse_parameter(mode, "max_attempts");
+	if (!asynx_text_is(mode, "async") && !asynx_text_is(mode, "inline") && !PG_ARGISNULL(1))
+		asynx_subscription_refuse_parameter(mode, "timeout");
 	PG_RETURN_VOID();
 }
 
@@ -258,8 +299,11 @@ asynx_rebuild(PG_FUNCTION_ARGS)
 
 	asynx_query_begin(&scope);
 	if (asynx_query_write(&LockCheckpoints, values, NULL, CountRow, NULL) == 0)
-		asynx_refuse_unknown_subscription(name);
-	values[2] = Int64GetDatum(asynx_feed_safe_position());
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a subscription of mode \"%s\" cannot be rebuilt",
+						text_to_cstring(ModeOf(name)))));
+	values[2] = Int64GetDatum(Max(start_at, asynx_feed_safe_position()));
 	(void) asynx_query_write(&MoveCheckpoints, values, NULL, NULL, NULL);
 	(void) asynx_query_write(&DeleteFailures, values, NULL, NULL, NULL);
 	(void) asynx_query_write(&UpsertRebuild, values, NULL, NULL, NULL);

@@ -35,6 +35,7 @@
 #include "feed.h"
 #include "guc.h"
 #include "hook.h"
+#include "lifecycle.h"
 #include "miscadmin.h"
 #include "pattern.h"
 #include "pgstat.h"
@@ -43,6 +44,7 @@
 #include "states.h"
 #include "storage/ipc.h"
 #include "store.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
@@ -321,8 +323,10 @@ MoveOn(Batch *batch)
 	bool		all = batch->handled == batch->count;
 	int64		position = all ? batch->reached : batch->events[batch->handled - 1].position;
 
-	/* an idle partition does not write */
-	if (batch->handled > 0 || batch->full || position - batch->from > LAZY_POSITIONS)
+	/* an idle partition does not write, unless somebody watches it */
+	if (batch->handled > 0 || batch->full || position - batch->from > LAZY_POSITIONS ||
+		(position > batch->from &&
+		 asynx_checkpoint_in_rebuild(&batch->task->partition, batch->from)))
 		MoveTo(batch, position);
 	batch->task->reached = position;
 	batch->task->more = !all || batch->full;
@@ -347,6 +351,19 @@ PutOff(AsynxTask *task, int milliseconds)
 	task->due = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), milliseconds);
 }
 
+/* Is the owner there, as whom the handler runs?  If not, the subscription is stopped. */
+static bool
+HasOwner(const AsynxSubscription *subscription)
+{
+	const AsynxFunction *function = &subscription->handler.function;
+
+	if (OidIsValid(get_role_oid(function->owner, true)))
+		return true;
+	asynx_subscription_stop(subscription->name,
+							psprintf("role \"%s\" does not exist", function->owner));
+	return false;
+}
+
 /*
  * Begins a transaction of the task's; false if there is nothing to work on any more, or
  * somebody else holds it.
@@ -364,16 +381,34 @@ Begin(Batch *batch, AsynxQueryScope *scope)
 	batch->subscription = asynx_subscriptions_find(ASYNX_ASYNC, name);
 	task->gone = batch->subscription == NULL ||
 		task->partition.number >= batch->subscription->partitions;
-	if (!task->gone && asynx_checkpoint_lock(&task->partition, &batch->from))
+	if (!task->gone && !asynx_lifecycle_is_stopped() &&
+		asynx_checkpoint_lock(&task->partition, &batch->from))
 	{
 		task->checkpoint = batch->from;
-		return true;
+		task->gone = !HasOwner(batch->subscription);
+		task->more &= !task->gone;
+		return !task->gone;
 	}
 
 	task->more = false;
 	if (!task->gone)
 		PutOff(task, HELD_DELAY);
 	return false;
+}
+
+/*
+ * The same for a later transaction of the task's; false also if somebody has moved the
+ * checkpoint since the one before: what was read then does not hold any more.
+ */
+static bool
+BeginAgain(Batch *batch, AsynxQueryScope *scope)
+{
+	int64		expected = batch->task->checkpoint;
+
+	if (!Begin(batch, scope))
+		return false;
+	batch->task->more = batch->from != expected;
+	return batch->from == expected;
 }
 
 /* Ends it. */
@@ -384,17 +419,22 @@ End(AsynxQueryScope *scope)
 	asynx_worker_commit();
 }
 
-/* Notes, in a transaction of its own that is flushed, that an event is about to be handled. */
-static void
+/*
+ * Notes, in a transaction of its own that is flushed, that an event is about to be
+ * handled; false if it is not.
+ */
+static bool
 NoteAttempt(Batch *batch, const AsynxStoredEvent *event)
 {
 	AsynxQueryScope scope;
+	bool		begun = BeginAgain(batch, &scope);
 
-	if (Begin(batch, &scope) && batch->from < event->position)
+	if (begun)
 		asynx_failures_begin(batch->subscription->name, event);
 	ForceSyncCommit();
 	batch->task->unflushed = 0;
 	End(&scope);
+	return begun;
 }
 
 /* Reads an event again; false if it was forgotten meanwhile. */
@@ -474,7 +514,7 @@ Deaths(const char *subscription, int64 position)
 		const AsynxFailure *failure = lfirst(cell);
 
 		if (failure->position == position)
-			deaths = failure->attempts - 1;
+			deaths = failure->begun - 1;
 	}
 	PopActiveSnapshot();
 	return deaths;
@@ -494,10 +534,11 @@ HandleAlone(Batch *batch, const AsynxStoredEvent *read)
 	if (careful)
 	{
 		batch->task->careful--;
-		NoteAttempt(batch, read);
+		if (!NoteAttempt(batch, read))
+			return false;
 	}
 
-	if (!Begin(batch, &scope) || batch->from >= read->position)
+	if (!BeginAgain(batch, &scope))
 	{
 		End(&scope);
 		return false;
@@ -542,14 +583,9 @@ NoteRepetition(AsynxTask *task, const AsynxFailure *failure)
 {
 	Batch		batch = {.task = task};
 	AsynxQueryScope scope;
-	AsynxStoredEvent event = {
-		.position = failure->position,
-		.aggregate_id = failure->aggregate_id,
-		.version = failure->version,
-	};
 
 	if (Begin(&batch, &scope))
-		asynx_failures_begin(batch.subscription->name, &event);
+		asynx_failures_begin_again(batch.subscription->name, failure->position);
 	ForceSyncCommit();
 	End(&scope);
 }
@@ -569,12 +605,10 @@ HandleDue(AsynxTask *task, const AsynxFailure *failure)
 	begun = Begin(&batch, &scope);
 	if (begun && asynx_failures_lock_due(batch.subscription->name, failure->position))
 	{
-		int			deaths = failure->attempts - batch.subscription->max_attempts;
-
 		if (!ReadAgain(failure->aggregate_id, failure->version, failure->position, &event))
 			asynx_failures_forget(batch.subscription->name, failure->position);
-		else if (task->careful > 0 && deaths >= DEATHS)
-			stop = GiveUp(&batch, &event, failure->attempts);
+		else if (task->careful > 0 && failure->begun >= DEATHS)
+			stop = GiveUp(&batch, &event, failure->attempts + failure->begun);
 		else
 			stop = HandleOne(&batch, &event, failure->attempts + 1, failure->requested);
 		asynx_failures_release(batch.subscription->name, failure->aggregate_id);

@@ -9,6 +9,7 @@
  */
 #include "asynx.h"
 
+#include "access/xact.h"
 #include "args.h"
 #include "catalog/pg_type.h"
 #include "checkpoint.h"
@@ -17,6 +18,7 @@
 #include "errors.h"
 #include "handler.h"
 #include "lifecycle.h"
+#include "lock.h"
 #include "miscadmin.h"
 #include "operate.h"
 #include "payload.h"
@@ -26,14 +28,19 @@
 #include "utils/builtins.h"
 #include "utils/snapmgr.h"
 
-/* For who has not got to the event yet there is nothing to be done: it is still to come. */
+/*
+ * For who has not got to the event yet there is nothing to be done: it is still to come.
+ * The subscription is locked, so that who drops it sees what it was asked for.
+ */
 static AsynxQuery RequestEvent = {
 	.sql = ASYNX_SQL("INSERT INTO asynx.failures AS f "
 					 "(subscription, position, aggregate_id, version, state, attempts) "
 					 "SELECT $1, $2, $3, $4, 'requested', 0 FROM asynx.checkpoints c "
+					 "JOIN asynx.subscriptions s "
+					 "ON s.name OPERATOR(pg_catalog.=) c.subscription "
 					 "WHERE c.subscription OPERATOR(pg_catalog.=) $1 "
 					 "AND c.partition OPERATOR(pg_catalog.=) $5 "
-					 "AND c.position OPERATOR(pg_catalog.>=) $2 "
+					 "AND c.position OPERATOR(pg_catalog.>=) $2 FOR KEY SHARE OF s "
 					 "ON CONFLICT (subscription, position) DO UPDATE "
 					 "SET state = 'requested', attempts = 0, next_at = NULL"),
 	.nargs = 5,
@@ -123,8 +130,12 @@ asynx_publish(PG_FUNCTION_ARGS)
 	foreach(cell, asynx_subscriptions_matching(ASYNX_ASYNC, event.event_name))
 		Request(lfirst(cell), &event);
 	foreach(cell, asynx_subscriptions_matching(ASYNX_CHANNEL, event.event_name))
+	{
+		/* what leaves the database is on disk */
+		ForceSyncCommit();
 		Async_Notify(((const AsynxSubscription *) lfirst(cell))->channel,
 					 asynx_payload(&event));
+	}
 	asynx_announce_subscriptions();
 	asynx_query_end(&scope);
 	PG_RETURN_VOID();
@@ -139,6 +150,8 @@ asynx_publish_sync(PG_FUNCTION_ARGS)
 
 	asynx_query_begin_write(&scope, "asynx.publish_sync()");
 	asynx_lifecycle_check_bus();
+	/* nobody is to forget the aggregate while its states are at work */
+	asynx_lock_aggregate(asynx_arg_aggregate_id(fcinfo, 0));
 	ReadEvent(fcinfo, &event);
 	RunHandlers(ASYNX_INLINE, &event);
 	RunHandlers(ASYNX_ASYNC, &event);

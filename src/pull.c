@@ -45,7 +45,7 @@ typedef struct Fetch
 	int64		wanted;			/* how many still fit */
 	int64		reached;		/* the last position that was looked at */
 	List	   *events;			/* of the part that is being read */
-	Size		bytes;			/* of their patches and metadata */
+	Size		bytes;			/* of these */
 	bool		full;			/* is there more after this part? */
 	AsynxStatesMark mark;		/* from before the snapshot */
 } Fetch;
@@ -119,7 +119,8 @@ Take(TupleTableSlot *slot, void *arg)
 	event = palloc(sizeof(AsynxStoredEvent));
 	asynx_event_from_slot(slot, event);
 	fetch->events = lappend(fetch->events, event);
-	fetch->bytes += VARSIZE_ANY(event->patch);
+	fetch->bytes += sizeof(AsynxStoredEvent) + VARSIZE_ANY(event->aggregate_id) +
+		VARSIZE_ANY(event->patch);
 	if (event->metadata != NULL)
 		fetch->bytes += VARSIZE_ANY(event->metadata);
 	fetch->full = --fetch->wanted == 0 || fetch->bytes >= PART_BYTES;
@@ -174,9 +175,9 @@ FetchPart(Fetch *fetch, int64 safe, ReturnSetInfo *result)
 	MemoryContextDelete(part);
 }
 
-/* Fetches the events after the checkpoint; returns up to where. */
+/* Fetches the events after the checkpoint; returns up to where, and whether there were any. */
 static int64
-FetchEvents(const Pull *pull, int64 count, ReturnSetInfo *result)
+FetchEvents(const Pull *pull, int64 count, ReturnSetInfo *result, bool *any)
 {
 	Fetch		fetch = {
 		.pattern = asynx_pattern_compile(text_to_cstring(pull->pattern)),
@@ -190,6 +191,7 @@ FetchEvents(const Pull *pull, int64 count, ReturnSetInfo *result)
 	while (fetch.wanted > 0 && fetch.reached < safe)
 		FetchPart(&fetch, safe, result);
 	PopActiveSnapshot();
+	*any = fetch.wanted < count;
 	return fetch.reached;
 }
 
@@ -206,6 +208,7 @@ asynx_fetch(PG_FUNCTION_ARGS)
 	AsynxQueryScope scope;
 	Pull		pull;
 	int64		reached;
+	bool		any;
 
 	asynx_feed_check_isolation("asynx.fetch");
 	PreventCommandIfReadOnly("asynx.fetch()");
@@ -214,9 +217,11 @@ asynx_fetch(PG_FUNCTION_ARGS)
 	Lock(name, &pull);
 	if (asynx_text_is(pull.state, "running"))
 	{
-		reached = FetchEvents(&pull, count, (ReturnSetInfo *) fcinfo->resultinfo);
+		reached = FetchEvents(&pull, count, (ReturnSetInfo *) fcinfo->resultinfo, &any);
+		/* where there is nothing, there is nothing to be acknowledged */
 		if (reached > pull.position)
-			Move(name, auto_ack ? reached : pull.position, Max(reached, pull.fetched));
+			Move(name, auto_ack || !any ? reached : pull.position,
+				 Max(reached, pull.fetched));
 	}
 	asynx_query_end(&scope);
 	return (Datum) 0;

@@ -195,12 +195,12 @@ asynx_query_begin(AsynxQueryScope *scope)
 }
 
 /*
- * Opens a scope for a function that writes events, after locking the event
- * table as an INSERT would: whatever is looked up from here on holds against
- * those who lock it against writers.  Raises 25006 where writing is not allowed.
+ * Locks the event table as an INSERT would: whatever is looked up from here on
+ * holds against those who lock it against writers.  Raises 25006 where writing is
+ * not allowed.
  */
 void
-asynx_query_begin_write(AsynxQueryScope *scope, const char *function)
+asynx_query_lock_events(const char *function)
 {
 	Oid			locked;
 
@@ -214,7 +214,13 @@ asynx_query_begin_write(AsynxQueryScope *scope, const char *function)
 		LockRelationOid(locked, RowExclusiveLock);
 		FindTable();
 	} while (locked != EventTable);
+}
 
+/* Opens a scope for a function that writes events, with the event table locked. */
+void
+asynx_query_begin_write(AsynxQueryScope *scope, const char *function)
+{
+	asynx_query_lock_events(function);
 	asynx_query_begin(scope);
 }
 

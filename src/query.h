@@ -55,6 +55,9 @@ extern void asynx_query_begin_procedure(AsynxQueryScope *scope, FunctionCallInfo
 										const char *procedure);
 extern void asynx_query_commit(AsynxQueryScope *scope);
 
+/* For who is about to write events, before the scope. */
+extern void asynx_query_lock_events(const char *function);
+
 extern Oid	asynx_query_event_table(void);
 
 extern uint64 asynx_query_read(AsynxQuery *query, const Datum *values, const char *nulls,

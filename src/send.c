@@ -412,6 +412,7 @@ asynx_send_wait(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "the procedure has no result");
+	asynx_query_lock_events("asynx.send_wait()");
 	asynx_query_begin_procedure(&scope, fcinfo, "asynx.send_wait");
 	Send(&sending, &written);
 	values[0] = asynx_event_form(TupleDescAttr(desc, 0)->atttypid, &written.event,

@@ -32,7 +32,7 @@
 #include "utils/snapmgr.h"
 #include "uuid.h"
 
-/* Longest timeout, in milliseconds: about 24 days. */
+/* Longest timeout, and longest delay, in milliseconds: about 24 days. */
 #define LONGEST_TIMEOUT PG_INT32_MAX
 
 /* More than there can be workers is of no use. */
@@ -99,6 +99,22 @@ static AsynxQuery DeleteSubscription = {
 static AsynxQuery DeleteCheckpoints = {
 	.sql = ASYNX_SQL("DELETE FROM asynx.checkpoints c "
 					 "WHERE c.subscription OPERATOR(pg_catalog.=) $1"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+/* Who works on it is waited for, before anything else is locked. */
+static AsynxQuery LockCheckpoints = {
+	.sql = ASYNX_SQL("SELECT c.partition FROM asynx.checkpoints c "
+					 "WHERE c.subscription OPERATOR(pg_catalog.=) $1 "
+					 "ORDER BY c.partition FOR UPDATE"),
+	.nargs = 1,
+	.argtypes = {TEXTOID},
+};
+
+static AsynxQuery DeleteRebuild = {
+	.sql = ASYNX_SQL("DELETE FROM asynx.rebuilds r "
+					 "WHERE r.subscription OPERATOR(pg_catalog.=) $1"),
 	.nargs = 1,
 	.argtypes = {TEXTOID},
 };
@@ -265,8 +281,8 @@ CheckGiven(FunctionCallInfo fcinfo, int arg, const char *name)
 }
 
 /* Raises 22023 for a parameter that means nothing to a subscription of that mode. */
-static void
-RefuseParameter(const text *mode, const char *name)
+void
+asynx_subscription_refuse_parameter(const text *mode, const char *name)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -397,20 +413,26 @@ DefaultDelay(void)
 	return delay;
 }
 
-/* How long between attempts; raises 22023 for a negative time. */
+/* How long between attempts; raises 22023 for a time that none can be. */
+void
+asynx_subscription_check_delay(const Interval *delay)
+{
+	int64		milliseconds = asynx_milliseconds(delay);
+
+	if (milliseconds < 0 || milliseconds > LONGEST_TIMEOUT)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("\"retry_delay\" must be between 0 and 24 days")));
+}
+
+/* The same as an argument, with a default. */
 static Interval *
 DelayArgument(FunctionCallInfo fcinfo, int arg)
 {
-	Interval   *delay;
-
 	if (PG_ARGISNULL(arg))
 		return DefaultDelay();
-	delay = PG_GETARG_INTERVAL_P(arg);
-	if (asynx_milliseconds(delay) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("\"retry_delay\" must not be negative")));
-	return delay;
+	asynx_subscription_check_delay(PG_GETARG_INTERVAL_P(arg));
+	return PG_GETARG_INTERVAL_P(arg);
 }
 
 /* Registers a hook and returns its name. */
@@ -452,19 +474,19 @@ CheckParameters(FunctionCallInfo fcinfo, AsynxMode mode, const AsynxSubscription
 	bool		handles = mode == ASYNX_ASYNC || mode == ASYNX_INLINE;
 
 	if (!handles && !PG_ARGISNULL(1))
-		RefuseParameter(row->mode, "handler");
+		asynx_subscription_refuse_parameter(row->mode, "handler");
 	if (!handles && !PG_ARGISNULL(3))
-		RefuseParameter(row->mode, "fallback");
+		asynx_subscription_refuse_parameter(row->mode, "fallback");
 	if (!handles && row->timeout != NULL)
-		RefuseParameter(row->mode, "timeout");
+		asynx_subscription_refuse_parameter(row->mode, "timeout");
 	if (mode != ASYNX_CHANNEL && !PG_ARGISNULL(6))
-		RefuseParameter(row->mode, "channel");
+		asynx_subscription_refuse_parameter(row->mode, "channel");
 	if (mode == ASYNX_INLINE && !PG_ARGISNULL(7))
-		RefuseParameter(row->mode, "start_at");
+		asynx_subscription_refuse_parameter(row->mode, "start_at");
 	if (mode != ASYNX_ASYNC && row->partitions != 1)
-		RefuseParameter(row->mode, "partitions");
+		asynx_subscription_refuse_parameter(row->mode, "partitions");
 	if (mode != ASYNX_ASYNC && row->max_attempts != 1)
-		RefuseParameter(row->mode, "max_attempts");
+		asynx_subscription_refuse_parameter(row->mode, "max_attempts");
 }
 
 /* The channel of NOTIFY; raises 22023 for what cannot be one. */
@@ -531,11 +553,13 @@ asynx_unsubscribe(PG_FUNCTION_ARGS)
 	bool		found;
 
 	asynx_query_begin(&scope);
+	(void) asynx_query_write(&LockCheckpoints, values, NULL, NULL, NULL);
 	found = asynx_query_write(&DeleteSubscription, values, NULL, NULL, NULL) > 0;
 	if (found)
 	{
 		(void) asynx_query_write(&DeleteCheckpoints, values, NULL, NULL, NULL);
 		(void) asynx_query_write(&DeleteFailures, values, NULL, NULL, NULL);
+		(void) asynx_query_write(&DeleteRebuild, values, NULL, NULL, NULL);
 		asynx_slots_wake_bus_at_commit();
 	}
 	asynx_query_end(&scope);

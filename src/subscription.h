@@ -112,6 +112,8 @@ extern void asynx_subscription_from_slot(TupleTableSlot *slot, AsynxSubscription
 /* Checks of what registers and alters them. */
 extern Interval *asynx_arg_timeout(FunctionCallInfo fcinfo, int arg, const char *name);
 extern void asynx_subscription_check_policy(const text *policy, bool is_inline);
+extern void asynx_subscription_check_delay(const Interval *delay);
+extern void asynx_subscription_refuse_parameter(const text *mode, const char *name);
 
 /* Small things that this room and those above it need. */
 extern bool asynx_text_is(const text *value, const char *string);

@@ -35,8 +35,8 @@
 #include "utils/snapmgr.h"
 #include "wait.h"
 
-/* How long to sleep where there is no bus that could wake, in milliseconds. */
-#define WITHOUT_BUS 100
+/* How long to sleep where nobody wakes, in milliseconds. */
+#define MOMENT 100
 
 /* What is waited for. */
 typedef struct Awaited
@@ -184,26 +184,44 @@ IsHandled(const text *subscription, int64 position)
 	return !awaited.missing;
 }
 
-/* Sleeps until something has got on, or a moment; false if time is up. */
-bool
-asynx_wait_sleep(TimestampTz until)
+/* The wait event of all of these. */
+static uint32
+EventOfWaits(void)
 {
 	static uint32 wait_event = 0;
-	ConditionVariable *progress = asynx_slots_progress();
+
+	return asynx_wait_event(&wait_event, "AsynxWait");
+}
+
+/* Sleeps a moment, for what nobody tells of; false if time is up. */
+bool
+asynx_wait_moment(TimestampTz until)
+{
 	long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
-	uint32		event = asynx_wait_event(&wait_event, "AsynxWait");
 
 	CHECK_FOR_INTERRUPTS();
 	if (left <= 0)
 		return false;
-	if (progress != NULL && asynx_slots_has_bus())
-		(void) ConditionVariableTimedSleep(progress, Min(left, asynx_poll_interval), event);
-	else
-	{
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-						 Min(left, WITHOUT_BUS), event);
-		ResetLatch(MyLatch);
-	}
+	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+					 Min(left, MOMENT), EventOfWaits());
+	ResetLatch(MyLatch);
+	return true;
+}
+
+/* Sleeps until something has got on, or where there is no bus, a moment; false if time is up. */
+bool
+asynx_wait_sleep(TimestampTz until)
+{
+	ConditionVariable *progress = asynx_slots_progress();
+	long		left = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), until);
+
+	if (progress == NULL || !asynx_slots_has_bus())
+		return asynx_wait_moment(until);
+
+	CHECK_FOR_INTERRUPTS();
+	if (left <= 0)
+		return false;
+	(void) ConditionVariableTimedSleep(progress, Min(left, asynx_poll_interval), EventOfWaits());
 	return true;
 }
 
@@ -217,11 +235,11 @@ RefuseToWait(const char *detail)
 			 errdetail("%s", detail)));
 }
 
-/* Raises dispatcher_closed if no handler can run. */
+/* Raises dispatcher_closed if no handler can run; those of a standby run on its primary. */
 static void
 CheckDispatcher(void)
 {
-	if (asynx_max_workers == 0)
+	if (asynx_max_workers == 0 && !RecoveryInProgress())
 		RefuseToWait("\"asynx.max_workers\" is 0.");
 }
 
@@ -408,12 +426,11 @@ NextEvent(Listening *listening, Oid type, Datum *event)
 
 /* Begins to listen, from now on. */
 static void
-BeginListening(FunctionCallInfo fcinfo, Listening *listening, int timeout_arg)
+BeginListening(Listening *listening, TimestampTz until)
 {
 	AsynxQueryScope scope;
 
-	listening->pattern = PatternArgument(fcinfo, 0);
-	listening->until = asynx_wait_until(fcinfo, timeout_arg);
+	listening->until = until;
 	listening->context = AllocSetContextCreate(CurrentMemoryContext, "asynx listen",
 											   ALLOCSET_DEFAULT_SIZES);
 	asynx_query_begin(&scope);
@@ -481,9 +498,12 @@ asynx_listen(PG_FUNCTION_ARGS)
 		caller = MemoryContextSwitchTo(context->multi_call_memory_ctx);
 		listening = palloc0(sizeof(Listening));
 		listening->left = asynx_arg_int(fcinfo, 1, "count", 0);
+		listening->pattern = PatternArgument(fcinfo, 0);
+		/* for a number of events there need be no timeout */
+		BeginListening(listening, PG_ARGISNULL(2) && listening->left > 0 ?
+					   DT_NOEND : asynx_wait_until(fcinfo, 2));
 		if (listening->left == 0)
 			listening->left = -1;
-		BeginListening(fcinfo, listening, 2);
 		context->user_fctx = listening;
 		MemoryContextSwitchTo(caller);
 	}
@@ -502,11 +522,11 @@ asynx_listen(PG_FUNCTION_ARGS)
 Datum
 asynx_subscribe_wait(PG_FUNCTION_ARGS)
 {
-	Listening	listening = {.left = 1};
+	Listening	listening = {.left = 1, .pattern = PatternArgument(fcinfo, 0)};
 	Datum		event;
 
 	asynx_feed_check_isolation("asynx.subscribe_wait");
-	BeginListening(fcinfo, &listening, 1);
+	BeginListening(&listening, asynx_wait_until(fcinfo, 1));
 	if (!NextEvent(&listening, get_func_rettype(fcinfo->flinfo->fn_oid), &event))
 		PG_RETURN_NULL();
 	PG_RETURN_DATUM(event);

@@ -221,6 +221,30 @@ ok($node->poll_query_until('postgres', 'SELECT aggregate_id, sqlstate FROM asynx
 is($node->safe_psql('postgres', "SELECT asynx.wait_for(NULL, '60 s')"), 't', 'far behind: others go on');
 is($node->safe_psql('postgres', "SELECT count(*), count(DISTINCT aggregate_id) FROM seen WHERE aggregate_id LIKE 'deep%'"),
 	'1401|1401', 'far behind: each event once');
+
+# One that may be tried often, and has failed before, is given up at two deaths all the same.
+$node->safe_psql('postgres', <<'SQL');
+UPDATE control SET hangs = true;
+SELECT asynx.unsubscribe('deep'), asynx.unsubscribe('steps');
+CREATE FUNCTION fail(e asynx.stored_event) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF (SELECT attempts FROM asynx.failures f WHERE f.position = e.position) > 0 THEN PERFORM pg_sleep(3600); END IF;
+  RAISE 'not yet';
+END $$;
+SELECT asynx.subscribe('often', 'public.fail', 'often', max_attempts => 10, retry_delay => '1 ms');
+SELECT asynx.append('often', 1, 'often', '[]');
+SQL
+foreach my $death (1, 2, 3)
+{
+	my $deadly = wait_for_handler();
+	my $begin = -s $node->logfile;
+
+	is(kill('KILL', $deadly), 1, "often, death $death: the worker is killed");
+	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $begin);
+	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+}
+ok($node->poll_query_until('postgres', "SELECT state, sqlstate FROM asynx.failures WHERE subscription = 'often'", 'dead|57P02'),
+	'often: it is not handled again');
 stream_checks($node, 'afterwards');
 
 $node->stop;

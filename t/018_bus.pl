@@ -97,6 +97,29 @@ sql('SELECT asynx.resume()');
 is(sql('SELECT asynx.wait_for()'), 't', 'resume: handlers go on');
 is(sql("SELECT count(*) FROM seen WHERE version = 3"), 2, 'resume: where they were');
 
+is(sql("SELECT count(*) FROM asynx.worker_status WHERE state = 'running' AND kind = 'projection'"),
+	0, 'shutdown: no handler is at work after it');
+
+# Who analyzes the log does not write; who does is named, and resume() is not undone.
+my $writer = $node->background_psql('postgres');
+$writer->query_safe('BEGIN');
+$writer->query_safe('ANALYZE asynx.events');
+sql("CALL asynx.shutdown('180 s')");
+is(sql('SELECT asynx.lifecycle_state()'), 'stopped', 'shutdown: ANALYZE is not waited for');
+sql('SELECT asynx.resume()');
+$writer->query_safe("SELECT FROM asynx.write('a', 'unheard', '1')");
+my $writing = $writer->query_safe('SELECT pg_backend_pid()');
+my ($status, $out, $error) = $node->psql('postgres', "CALL asynx.shutdown('0.1 s')");
+like($error, qr/stays draining.*Process $writing has written/, 'shutdown: who writes is named');
+$shutting = start_session($node, "CALL asynx.shutdown('180 s')");
+wait_until("EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'CALL asynx.shutdown%' AND state = 'active' AND wait_event_type = 'Extension')",
+	'shutdown: it waits for the writer');
+sql('SELECT asynx.resume()');
+$writer->query_safe('COMMIT');
+$writer->quit;
+isnt(finish_sessions($shutting), 0, 'resume: a shutdown that waits fails');
+is(sql('SELECT asynx.lifecycle_state()'), 'running', 'resume: and the store runs');
+
 # A restart, and the end of the worker, in the middle of a handler.
 foreach my $how (qw(fast immediate terminate))
 {
@@ -149,6 +172,56 @@ is(finish_sessions($forgetting), 0, 'forget: done');
 is(sql('SELECT asynx.wait_for()'), 't', 'forget: all is handled');
 is(sql('SELECT count(*) FROM people'), 0, 'forget: the person has not come back');
 is(sql("SELECT asynx.exists('jane'), count(*) FROM asynx.failures"), 'f|0', 'forget: nowhere');
+
+# A forget that has to wait for somebody who fetches holds up nobody else.
+sql("SELECT asynx.subscribe('fetched', mode => 'pull', name => 'fetched')");
+sql("SELECT FROM asynx.write('joe', 'fetched', '1')");
+my $fetching = $node->background_psql('postgres');
+$fetching->query_safe('BEGIN');
+$fetching->query_safe("SELECT version FROM asynx.fetch('fetched')");
+$forgetting = start_session($node, "SELECT asynx.forget('joe')");
+wait_until("EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE 'SELECT asynx.forget%' AND wait_event_type = 'Lock')",
+	'forget: it waits for who fetches');
+sql("SELECT FROM asynx.write('beside', 'ev', '1')");
+is(sql('SELECT asynx.wait_for((SELECT max(position) FROM asynx.events))'),
+	't', 'forget: others go on meanwhile');
+$fetching->query_safe('COMMIT');
+$fetching->quit;
+is(finish_sessions($forgetting), 0, 'forget: done');
+is(sql("SELECT asynx.exists('joe'), asynx.unsubscribe('fetched')"), 'f|t', 'forget: joe is gone');
+
+# A rebuild that comes while the events of a batch are handled one by one begins at its beginning.
+sql(<<'SQL');
+CREATE TABLE model (aggregate_id text, version bigint, PRIMARY KEY (aggregate_id, version));
+CREATE FUNCTION alone(e asynx.stored_event) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO model VALUES (e.aggregate_id, e.version);
+  IF e.version = 2 THEN LOCK TABLE gate IN SHARE MODE; END IF;
+  IF e.version = 100 THEN RAISE 'not this one'; END IF;
+END $$;
+SELECT asynx.subscribe('alone', 'public.alone', 'alone');
+SELECT FROM asynx.append('alone', 1, 'alone', '[]');
+SELECT asynx.wait_for();
+SQL
+$gate = shut_gate();
+sql("SELECT asynx.append_many((SELECT jsonb_agg(jsonb_build_object('aggregate_id', 'alone', 'version', v, "
+	  . "'event_name', 'alone', 'patch', '[]'::jsonb)) FROM generate_series(2, 100) AS v))");
+wait_until($waits_at_gate, 'alone: a batch is at work');
+my $rebuilding = start_session($node, "SET lock_timeout = 0; BEGIN; SELECT asynx.rebuild('alone'); TRUNCATE model; COMMIT;");
+wait_until("EXISTS (SELECT FROM pg_stat_activity WHERE query LIKE '%asynx.rebuild%' AND wait_event_type = 'Lock')",
+	'alone: a rebuild waits for it');
+$gate->quit;
+is(finish_sessions($rebuilding), 0, 'alone: the rebuild is done');
+is(sql('SELECT asynx.wait_for()'), 't', 'alone: all is handled');
+is(sql('SELECT count(*), min(version), max(version) FROM model'), '99|1|99', 'alone: from the beginning');
+is(sql("SELECT asynx.unsubscribe('alone')"), 't', 'alone: done');
+
+# A rebuild of partitions that have nothing to do comes to its end too.
+sql("SELECT asynx.subscribe('alone', 'public.quick', 'idle', partitions => 4)");
+sql("SELECT asynx.rebuild('idle')");
+wait_until("done = total FROM asynx.progress WHERE subscription = 'idle'", 'rebuild: its progress is whole');
+sql("SELECT asynx.unsubscribe('idle')");
+sql("DELETE FROM seen WHERE aggregate_id = 'alone'");
 
 # Notifications.  A psql shows those that have come with each answer.
 sql("SELECT asynx.subscribe('said', mode => 'channel', channel => 'Said', name => 'said')");

@@ -257,9 +257,11 @@ CREATE TABLE asynx.failures (
   sqlstate       text COLLATE "C",
   message        text,
   failed_at      timestamptz,
+  begun          integer NOT NULL DEFAULT 0,
   PRIMARY KEY (subscription, position)
 );
 COMMENT ON TABLE asynx.failures IS 'Events that a subscription could not handle.';
+COMMENT ON COLUMN asynx.failures.begun IS 'How many attempts have begun and not ended since the last that did: the worker died, or is at it.';
 CREATE INDEX failures_aggregate ON asynx.failures (aggregate_id);
 COMMENT ON INDEX asynx.failures_aggregate IS 'Finds what a forget must take along.';
 CREATE INDEX failures_line ON asynx.failures (subscription, aggregate_id, position)

@@ -43,7 +43,7 @@ CREATE FUNCTION asynx.publish(aggregate_id text, version bigint) RETURNS void
   AS 'MODULE_PATHNAME', 'asynx_publish'
   LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION asynx.publish(text, bigint) IS
-  'Hands a stored event to its subscriptions again, by the workers.';
+  'Hands a stored event again to its subscriptions that run, by the workers.';
 
 CREATE FUNCTION asynx.publish_sync(aggregate_id text, version bigint) RETURNS void
   AS 'MODULE_PATHNAME', 'asynx_publish_sync'
@@ -90,7 +90,7 @@ CREATE FUNCTION asynx.listen(pattern text, count integer DEFAULT 0,
   AS 'MODULE_PATHNAME', 'asynx_listen'
   LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION asynx.listen(text, integer, interval) IS
-  'Events as they come from now on, at most count (0: any number), until time is up.';
+  'Events as they come from now on, at most count (0: any number), until time is up; with a count, NULL is for ever.';
 
 CREATE FUNCTION asynx.subscribe_wait(pattern text, timeout interval DEFAULT '30 s')
   RETURNS asynx.event

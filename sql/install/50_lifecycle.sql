@@ -2,7 +2,7 @@
 
 CREATE FUNCTION asynx.lifecycle_state() RETURNS text
   AS 'MODULE_PATHNAME', 'asynx_lifecycle_state'
-  LANGUAGE C STABLE PARALLEL RESTRICTED;
+  LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION asynx.lifecycle_state() IS
   'running, draining, stopped, or dormant: a restored copy with subscriptions, in which no handler runs until asynx.resume().';
 
