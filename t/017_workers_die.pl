@@ -118,6 +118,19 @@ sub wait_for_handler
 	return $node->safe_psql('postgres', "SELECT pid $worker");
 }
 
+# Kills the worker whose handler hangs, which brings the server down, and waits until it is back.
+sub kill_handler
+{
+	my ($label) = @_;
+	my $deadly = wait_for_handler();
+	my $begin = -s $node->logfile;
+
+	is(kill('KILL', $deadly), 1, "$label: the worker is killed");
+	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $begin);
+	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+	return;
+}
+
 append('first');
 check_handled('at the beginning');
 
@@ -167,12 +180,7 @@ wait_for_handler();
 $node->restart;
 foreach my $death (1, 2)
 {
-	my $deadly = wait_for_handler();
-	my $begin = -s $node->logfile;
-
-	is(kill('KILL', $deadly), 1, "death $death: the worker is killed");
-	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $begin);
-	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+	kill_handler("death $death");
 }
 ok($node->poll_query_until('postgres', 'SELECT sqlstate FROM asynx.failures', '57P02'),
 	'it is not handled a third time');
@@ -209,12 +217,7 @@ SELECT asynx.subscribe('deep', 'public.take', 'deep', start_at => 0);
 SQL
 foreach my $death (1, 2, 3)
 {
-	my $deadly = wait_for_handler();
-	my $begin = -s $node->logfile;
-
-	is(kill('KILL', $deadly), 1, "far behind, death $death: the worker is killed");
-	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $begin);
-	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+	kill_handler("far behind, death $death");
 }
 ok($node->poll_query_until('postgres', 'SELECT aggregate_id, sqlstate FROM asynx.failures', 'deadly|57P02'),
 	'far behind: it is not handled again');
@@ -236,12 +239,7 @@ SELECT asynx.append('often', 1, 'often', '[]');
 SQL
 foreach my $death (1, 2, 3)
 {
-	my $deadly = wait_for_handler();
-	my $begin = -s $node->logfile;
-
-	is(kill('KILL', $deadly), 1, "often, death $death: the worker is killed");
-	$node->wait_for_log(qr/all server processes terminated; reinitializing/, $begin);
-	$node->poll_query_until('postgres', 'SELECT true') or die 'the server did not come back';
+	kill_handler("often, death $death");
 }
 ok($node->poll_query_until('postgres', "SELECT state, sqlstate FROM asynx.failures WHERE subscription = 'often'", 'dead|57P02'),
 	'often: it is not handled again');
