@@ -66,9 +66,12 @@ BEGIN
   RETURN CASE event_name WHEN 'e2' THEN to_jsonb(1 / 0) WHEN 'e3' THEN NULL WHEN 'e4' THEN '{}' ELSE patch END;
 END $$;
 SELECT FROM asynx.create_upcaster('upcast', 4, 'upcasters_app.bad');
+-- What PL/pgSQL calls an expression depends on the server's version.
+\set SHOW_CONTEXT never
 SELECT asynx.get('upcast-1', 1);
 SELECT asynx.get('upcast-1');
 \echo :LAST_ERROR_SQLSTATE
+\set SHOW_CONTEXT errors
 SELECT FROM asynx.drop_upcaster('upcast', 4);
 CREATE OR REPLACE FUNCTION upcasters_app.bad(event_name text, patch jsonb) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$ SELECT CASE event_name WHEN 'e2' THEN NULL ELSE patch END $$;
 SELECT FROM asynx.create_upcaster('upcast', 4, 'upcasters_app.bad');
