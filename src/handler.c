@@ -521,6 +521,42 @@ InvokeKept(Resolved *resolved, AsynxCall *call)
 	resolved->busy = false;
 }
 
+/* The search_path of the last function that ran; NULL before the first. */
+static char *LastPath = NULL;
+
+/*
+ * Sets search_path to the end of the nest level of settings, unless it is that already:
+ * setting it and putting it back costs more than many a handler.
+ */
+static void
+SetPath(const char *path)
+{
+	if (strcmp(namespace_search_path, path) == 0)
+		return;
+	(void) set_config_option("search_path", path, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+
+	if (LastPath == NULL || strcmp(LastPath, path) != 0)
+	{
+		char	   *last = MemoryContextStrdup(TopMemoryContext, path);
+
+		if (LastPath != NULL)
+			pfree(LastPath);
+		LastPath = last;
+	}
+}
+
+/*
+ * For a process of ours, between transactions: what the last function had as search_path
+ * is the session's, since the next will be the same one, or of the same schema.
+ */
+void
+asynx_handler_stay(void)
+{
+	if (LastPath != NULL && strcmp(namespace_search_path, LastPath) != 0)
+		SetConfigOption("search_path", LastPath, PGC_USERSET, PGC_S_SESSION);
+}
+
 /* Becomes the owner, calls the function and puts everything back. */
 static void
 RunAsOwner(Resolved *resolved, AsynxCall *call, const AsynxFence *fence)
@@ -531,8 +567,7 @@ RunAsOwner(Resolved *resolved, AsynxCall *call, const AsynxFence *fence)
 	asynx_identity_become(resolved->role,
 						  SECURITY_RESTRICTED_OPERATION | SECURITY_LOCAL_USERID_CHANGE, &before);
 	level = NewGUCNestLevel();
-	(void) set_config_option("search_path", resolved->search_path, PGC_USERSET, PGC_S_SESSION,
-							 GUC_ACTION_SAVE, true, 0, false);
+	SetPath(resolved->search_path);
 
 	InvokeKept(resolved, call);
 

@@ -61,6 +61,9 @@ extern void asynx_handler_run_in_time(AsynxCall *call);
 extern ErrorData *asynx_handler_attempt(AsynxCall *call);
 extern void asynx_handler_blame(const AsynxCall *call, AsynxHandlerWork work, void *arg);
 
+/* Between transactions of a worker. */
+extern void asynx_handler_stay(void);
+
 extern bool asynx_handler_is_interruption(const ErrorData *error);
 extern char *asynx_handler_cause(const ErrorData *error);
 

@@ -374,6 +374,7 @@ Begin(Batch *batch, AsynxQueryScope *scope)
 	AsynxTask  *task = batch->task;
 	const char *name = task->partition.subscription;
 
+	asynx_handler_stay();
 	asynx_worker_begin_transaction(name);
 	asynx_worker_check_extension();
 	asynx_query_begin(scope);
